@@ -1,0 +1,54 @@
+# `make` or `make help` lists what can be done here.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Packages whose integers come from the wire; they must also hold where an int
+# has 32 bits, as on the older Raspberry Pis.
+NARROW := ./protocol/... ./internal/cbor/... ./devices/...
+
+# x86-64 kernels run 32-bit programs themselves, others ask the emulator.
+RUN_386 := $(if $(filter x86_64,$(shell uname -m)),,-exec qemu-i386-static)
+
+# Debian keeps servers where an ordinary user's PATH does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL: # two cores are busy with one step, and its output stays readable
+.PHONY: help build demo test setup lint race crash narrow arm bench
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## build hearthgate and hearthgate-sim for this machine into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hearthgate ./cmd/gateway
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/hearthgate-sim ./cmd/device-sim
+
+demo: ## run a gateway with a simulated home; nothing to set up, Ctrl-C ends it
+	$(GO) run ./cmd/gateway demo
+
+test: setup lint race crash narrow ## everything that must pass before a change lands
+
+setup: ## install what the tests need (Debian packages), if it is missing
+	@scripts/setup-tests.sh
+
+lint: ## formatting, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+race: ## all tests under the race detector, the ARM builds under emulation among them
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+
+crash: ## the store's power-cut matrix at full size, without the race detector
+	$(GO) test -count 1 -timeout 5m -run PowerCut ./store/...
+
+narrow: ## tests of the packages that read the wire, with 32-bit integers
+	CGO_ENABLED=0 GOARCH=386 $(GO) test $(RUN_386) -timeout 5m $(NARROW)
+
+arm: ## static binaries for arm64, armv7, armv6 and amd64 into dist/
+	deploy/arm/build.sh
+
+bench: ## measure beside other servers, if the benchmark is here
+	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "bench/run.sh is not in this checkout"; exit 1; fi

@@ -1,0 +1,181 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hearthgate/hearthgate/protocol"
+)
+
+// ParseJSON reads the JSON form of a command, the same over MQTT, HTTP and the
+// admin socket: {"id":"…","set":{"desk/on":true,"desk/brightness":40},"ttl":"30s"},
+// id and ttl optional, other keys ignored. Settings keep their order; integers
+// keep all their digits. Device is left for the caller to fill. With an error,
+// what could be read (the id, so that the answer can carry it) is returned too.
+func ParseJSON(body []byte) (Request, error) {
+	var r Request
+	if !utf8.Valid(body) {
+		return r, errors.New("not valid UTF-8")
+	}
+	var in struct {
+		ID  *string         `json:"id"`
+		Set json.RawMessage `json:"set"`
+		TTL json.RawMessage `json:"ttl"`
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return r, fmt.Errorf("not a command: %w", err)
+	}
+	if in.ID != nil {
+		r.ID = *in.ID
+	}
+	var err error
+	if r.Set, err = parseSet(in.Set); err != nil {
+		return r, err
+	}
+	r.TTL, err = parseTTL(in.TTL)
+	return r, err
+}
+
+// parseTTL: a Go duration as text, "30s".
+func parseTTL(raw json.RawMessage) (time.Duration, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return 0, nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return 0, fmt.Errorf(`ttl: want a duration in quotes, such as "30s", not %s`, raw)
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf(`ttl: want a duration above 0, such as "30s", not %q`, s)
+	}
+	return d, nil
+}
+
+// parseSet walks the object itself, because a map would lose the order.
+func parseSet(raw json.RawMessage) ([]Setting, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New(`set: want an object of names and values, such as {"desk/on":true}`)
+	}
+	var set []Setting
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("set: %w", err)
+		}
+		token, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("set: %w", err)
+		}
+		v, err := jsonValue(token)
+		if err != nil {
+			return nil, fmt.Errorf("set %q: %w", name, err)
+		}
+		set = append(set, Setting{Name: name.(string), Value: v})
+	}
+	if _, err := d.Token(); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("set: %w", err)
+	}
+	return set, nil
+}
+
+func jsonValue(t json.Token) (protocol.Value, error) {
+	switch t := t.(type) {
+	case bool:
+		return protocol.Bool(t), nil
+	case string:
+		return protocol.Text(t), nil
+	case json.Number:
+		if u, err := strconv.ParseUint(t.String(), 10, 64); err == nil {
+			return protocol.MakeValue(protocol.Uint, u, ""), nil
+		}
+		if i, err := strconv.ParseInt(t.String(), 10, 64); err == nil {
+			return protocol.Int(i), nil
+		}
+		f, err := t.Float64()
+		if err != nil {
+			return protocol.Value{}, fmt.Errorf("number %s is out of range", t)
+		}
+		return protocol.Float(f), nil
+	}
+	return protocol.Value{}, errors.New("want a number, true, false or a text")
+}
+
+// AppendJSON appends the result as it stands on the result topic and in HTTP
+// answers: {"id":…,"outcome":"ok","ms":12,"state":{…}}, "message" where there is
+// one. Without an id it is null, and "set" says what was asked.
+func (r Result) AppendJSON(b []byte) []byte {
+	b = appendID(b, r.ID)
+	if r.ID == "" {
+		b = append(b, `,"set":`...)
+		b = AppendSet(b, r.Set)
+	}
+	b = append(b, `,"outcome":`...)
+	b = appendText(b, string(r.Outcome))
+	b = append(b, `,"ms":`...)
+	b = strconv.AppendInt(b, r.Took.Milliseconds(), 10)
+	if r.Message != "" {
+		b = append(b, `,"message":`...)
+		b = appendText(b, r.Message)
+	}
+	if len(r.State) > 0 {
+		b = append(b, `,"state":{`...)
+		for i, rec := range r.State {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendText(b, rec.Name), ':')
+			b = rec.Value.AppendJSON(b)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}')
+}
+
+// AppendWaiting appends what is said of a command that waits on disk:
+// {"id":…,"status":"waiting","until":ms}.
+func AppendWaiting(b []byte, r Request, until time.Time) []byte {
+	b = appendID(b, r.ID)
+	if r.ID == "" {
+		b = append(b, `,"set":`...)
+		b = AppendSet(b, r.Set)
+	}
+	b = append(b, `,"status":"waiting","until":`...)
+	b = strconv.AppendInt(b, until.UnixMilli(), 10)
+	return append(b, '}')
+}
+
+// AppendSet appends settings in the form of the command: {"desk/on":true}.
+func AppendSet(b []byte, set []Setting) []byte {
+	b = append(b, '{')
+	for i, s := range set {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendText(b, s.Name), ':')
+		if s.Value.Kind() == protocol.None {
+			b = appendText(b, s.Text)
+		} else {
+			b = s.Value.AppendJSON(b)
+		}
+	}
+	return append(b, '}')
+}
+
+func appendID(b []byte, id string) []byte {
+	b = append(b, `{"id":`...)
+	if id == "" {
+		return append(b, "null"...)
+	}
+	return appendText(b, id)
+}
+
+func appendText(b []byte, s string) []byte { return protocol.Text(s).AppendJSON(b) }

@@ -1,0 +1,180 @@
+package web
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// rawValue is a value as it stands in JSON.
+func rawValue(v protocol.Value) json.RawMessage { return v.AppendJSON(nil) }
+
+// span reads ?from and ?to: RFC 3339, seconds since 1970, or a duration back
+// from now ("24h"). Without them it is everything.
+func span(r *http.Request) (from, to time.Time, err error) {
+	now := time.Now()
+	from, to = time.Unix(0, 0), now.Add(24*time.Hour)
+	for _, p := range []struct {
+		name string
+		at   *time.Time
+	}{{"from", &from}, {"to", &to}} {
+		if s := r.URL.Query().Get(p.name); s != "" {
+			if *p.at, err = moment(s, now); err != nil {
+				return from, to, problem(http.StatusBadRequest, "%s: %v", p.name, err)
+			}
+		}
+	}
+	return from, to, nil
+}
+
+func moment(s string, now time.Time) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d.Abs()), nil
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil && f >= 0 && f < 1e11 {
+		return time.UnixMilli(int64(f * 1000)), nil
+	}
+	return now, fmt.Errorf("want 2026-01-31T12:00:00Z, seconds since 1970 or a time back such as 24h, not %q", s)
+}
+
+// history: ?name=temperature, ?from, ?to, ?limit (10,000 if not said).
+func (a *API) history(w http.ResponseWriter, r *http.Request) error {
+	d, err := a.device(r)
+	if err != nil {
+		return err
+	}
+	from, to, err := span(r)
+	if err != nil {
+		return err
+	}
+	name := r.URL.Query().Get("name")
+	if name == "" {
+		return problem(http.StatusBadRequest, "name: say which value, such as ?name=temperature")
+	}
+	limit := 10_000
+	if s := r.URL.Query().Get("limit"); s != "" {
+		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > 1_000_000 {
+			return problem(http.StatusBadRequest, "limit: want 1 to 1000000, not %q", s)
+		}
+	}
+	samples, err := a.Store.History(r.Context(), d.ID, name, from, to, limit)
+	if err != nil {
+		return err
+	}
+	type sample struct {
+		Time  json.Number     `json:"t"` // s since 1970
+		Value json.RawMessage `json:"v"`
+	}
+	out := make([]sample, len(samples))
+	for i, s := range samples {
+		out[i] = sample{json.Number(seconds(s.Time)), rawValue(s.Value)}
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"device": d.ID, "name": name, "samples": out})
+}
+
+// seconds writes ns as seconds with at least one decimal and no digit lost.
+func seconds(ns int64) string { return string(appendSeconds(nil, ns)) }
+
+func appendSeconds(b []byte, ns int64) []byte {
+	if ns < 0 {
+		b, ns = append(b, '-'), -ns
+	}
+	b = strconv.AppendInt(b, ns/1e9, 10)
+	frac := strconv.AppendInt(nil, ns%1e9+1e9, 10)[1:]
+	for len(frac) > 1 && frac[len(frac)-1] == '0' {
+		frac = frac[:len(frac)-1]
+	}
+	return append(append(b, '.'), frac...)
+}
+
+// export streams every record as JSON lines or CSV, in the order of the log.
+// The store is read in pages, so a slow reader holds nothing.
+func (a *API) export(w http.ResponseWriter, r *http.Request) error {
+	device := r.PathValue("device")
+	if device != "" {
+		if _, err := a.device(r); err != nil {
+			return err
+		}
+	}
+	from, to, err := span(r)
+	if err != nil {
+		return err
+	}
+	buf := bufio.NewWriterSize(w, 32<<10)
+	var write func(e *store.Entry, rec *protocol.Record) error
+	switch f := r.URL.Query().Get("format"); f {
+	case "", "jsonl":
+		w.Header().Set("Content-Type", "application/jsonl")
+		write = jsonLines(buf)
+	case "csv":
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		write = csvLines(buf)
+	default:
+		return problem(http.StatusBadRequest, "format: want jsonl or csv, not %q", f)
+	}
+	if err := a.Store.Export(r.Context(), device, from, to, write); err != nil {
+		a.Log.Warn("export ended early", "device", device, "err", err)
+		panic(http.ErrAbortHandler) // half a file must not look like a whole one
+	}
+	return buf.Flush()
+}
+
+// jsonLines: {"device":"d","boot":"0102…","seq":1,"received":ms,"n":"temperature","v":21.5,"t":s}.
+func jsonLines(w *bufio.Writer) func(*store.Entry, *protocol.Record) error {
+	var b []byte
+	return func(e *store.Entry, r *protocol.Record) error {
+		b = append(b[:0], `{"device":`...)
+		b = protocol.Text(e.Device).AppendJSON(b)
+		b = fmt.Appendf(b, `,"boot":"%x"`, e.Boot)
+		if e.Kind == store.Result {
+			b = fmt.Appendf(b, `,"command":%d`, e.Command)
+		} else {
+			b = fmt.Appendf(b, `,"seq":%d`, e.Seq)
+		}
+		b = fmt.Appendf(b, `,"received":%d,"n":"%s",`, e.Received, r.Name)
+		b = append(b, valueKey(r.Value)...)
+		b = r.Value.AppendJSON(b)
+		b = append(b, `,"t":`...)
+		b = append(appendSeconds(b, r.Time), '}', '\n')
+		_, err := w.Write(b)
+		return err
+	}
+}
+
+// valueKey is the SenML label of the value's type (RFC 8428 §4.3).
+func valueKey(v protocol.Value) string {
+	switch {
+	case v.IsBool():
+		return `"vb":`
+	case v.IsText():
+		return `"vs":`
+	}
+	return `"v":`
+}
+
+func csvLines(w *bufio.Writer) func(*store.Entry, *protocol.Record) error {
+	_, _ = w.WriteString("device,name,time,value,received,boot,seq,command\n")
+	c := csv.NewWriter(w)
+	return func(e *store.Entry, r *protocol.Record) error {
+		seq, cmd := strconv.FormatUint(e.Seq, 10), ""
+		if e.Kind == store.Result {
+			seq, cmd = "", strconv.FormatUint(e.Command, 10)
+		}
+		err := c.Write([]string{
+			e.Device, r.Name, seconds(r.Time), r.Value.String(),
+			strconv.FormatInt(e.Received, 10), fmt.Sprintf("%x", e.Boot), seq, cmd,
+		})
+		c.Flush()
+		return err
+	}
+}

@@ -1,0 +1,67 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// live streams what is committed from now on as JSON lines: one a record, and
+// one a change of presence. ?device= for one alone. A reader that is too slow
+// misses entries of the log's memory and is told how many ("skipped").
+func (a *API) live(w http.ResponseWriter, r *http.Request) error {
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		return problem(http.StatusInternalServerError, "this connection cannot stream")
+	}
+	device := r.URL.Query().Get("device")
+	tail := a.Store.Follow()
+	defer tail.Close()
+	w.Header().Set("Content-Type", "application/jsonl")
+	w.Header().Set("Cache-Control", "no-store")
+	flusher.Flush()
+	control := http.NewResponseController(w)
+	var b []byte
+	for {
+		entries, skipped, err := tail.Next(r.Context(), 256)
+		if err != nil {
+			return nil // the reader went, or the store closed
+		}
+		b = b[:0]
+		if skipped > 0 {
+			b = fmt.Appendf(b, "{\"skipped\":%d}\n", skipped)
+		}
+		for _, e := range entries {
+			if device == "" || device == e.Device {
+				b = appendLive(b, e)
+			}
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		if _, err := w.Write(b); err != nil {
+			return nil
+		}
+		flusher.Flush()
+	}
+}
+
+func appendLive(b []byte, e *store.Entry) []byte {
+	if e.Kind == store.Presence {
+		return fmt.Appendf(b, "{\"device\":\"%s\",\"received\":%d,\"state\":\"%s\",\"cause\":%s}\n",
+			e.Device, e.Received, e.Presence.State, protocol.Text(e.Presence.Cause).AppendJSON(nil))
+	}
+	for i := range e.Records {
+		r := &e.Records[i]
+		b = fmt.Appendf(b, `{"device":"%s","received":%d,"n":"%s",%s`, e.Device, e.Received, r.Name, valueKey(r.Value))
+		b = r.Value.AppendJSON(b)
+		b = append(b, `,"t":`...)
+		b = appendSeconds(b, r.Time)
+		if r.Late || r.Unfit || e.Uncertain {
+			b = append(b, `,"state":false`...)
+		}
+		b = append(b, '}', '\n')
+	}
+	return b
+}

@@ -1,0 +1,126 @@
+// Package web is the gateway over HTTP: the API under /api/v1, the live feed
+// and health. The command line talks to the same handlers over the admin
+// socket, where being able to open the socket is the right to everything.
+package web
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/hearthgate/hearthgate/command"
+	"github.com/hearthgate/hearthgate/registry"
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// Granter gives a new token to a device that is connected. It reports whether
+// there was a link to send it on.
+type Granter interface {
+	Grant(device, token string) bool
+}
+
+// Options of the API.
+type Options struct {
+	Store    *store.Store
+	Registry *registry.Registry
+	Commands *command.Service // nil: answers 503 to commands (the gateway is not running)
+	Granter  Granter          // may be nil
+	// Names are the host names that a request may be for besides IP literals
+	// (a page elsewhere must not reach us through a name of its own).
+	Names func() []string
+	// Origins are pages that may call besides our own.
+	Origins []string
+	// Status is what GET /api/v1/status shows; the composition fills it.
+	Status func() any
+	Log    *slog.Logger
+}
+
+// API serves HTTP. Its two handlers differ only in who may ask.
+type API struct {
+	Options
+	mux *http.ServeMux
+}
+
+// New makes the API.
+func New(o Options) *API {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &API{Options: o, mux: http.NewServeMux()}
+	a.routes()
+	return a
+}
+
+// Handler is for the network: every request needs a bearer token.
+func (a *API) Handler() http.Handler {
+	return a.sameSite(a.authenticated(a.mux))
+}
+
+// Admin is for the admin socket: whoever can open it is the administrator.
+func (a *API) Admin() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.mux.ServeHTTP(w, withRole(r, registry.Admin))
+	})
+}
+
+// routes is the whole table: method, path, who may, what happens.
+func (a *API) routes() {
+	read, control, admin := registry.Read, registry.Control, registry.Admin
+	for _, r := range []struct {
+		pattern string
+		role    registry.Role
+		do      handler
+	}{
+		{"GET /api/v1/status", read, a.status},
+		{"GET /api/v1/devices", read, a.listDevices},
+		{"POST /api/v1/devices", admin, a.addDevices},
+		{"GET /api/v1/devices/{device}", read, a.showDevice},
+		{"PATCH /api/v1/devices/{device}", admin, a.changeDevice},
+		{"DELETE /api/v1/devices/{device}", admin, a.removeDevice},
+		{"POST /api/v1/devices/{device}/rotate", admin, a.rotateDevice},
+		{"POST /api/v1/devices/{device}/revoke", admin, a.revokeDevice},
+		{"POST /api/v1/devices/{device}/command", control, a.sendCommand},
+		{"GET /api/v1/devices/{device}/commands", read, a.listCommands},
+		{"DELETE /api/v1/devices/{device}/commands/{id}", control, a.cancelCommand},
+		{"GET /api/v1/devices/{device}/history", read, a.history},
+		{"GET /api/v1/devices/{device}/export", read, a.export},
+		{"GET /api/v1/export", read, a.export},
+		{"GET /api/v1/live", read, a.live},
+		{"GET /api/v1/tokens", admin, a.listTokens},
+		{"POST /api/v1/tokens", admin, a.addToken},
+		{"DELETE /api/v1/tokens/{name}", admin, a.removeToken},
+		{"GET /api/v1/mqtt/users", admin, a.listMQTTUsers},
+		{"PUT /api/v1/mqtt/users/{name}", admin, a.setMQTTUser},
+		{"DELETE /api/v1/mqtt/users/{name}", admin, a.removeMQTTUser},
+		{"GET /api/v1/cursors", read, a.listCursors},
+		{"DELETE /api/v1/cursors/{name}", admin, a.removeCursor},
+	} {
+		a.mux.HandleFunc(r.pattern, a.handle(r.role, r.do))
+	}
+	a.mux.HandleFunc("GET /health", a.health)
+	a.mux.HandleFunc("GET /{$}", index)
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, problem(http.StatusNotFound, "there is nothing at %s", r.URL.Path))
+	})
+}
+
+// health is for watchdogs and needs no token: it tells nothing but its colour.
+func (a *API) health(w http.ResponseWriter, _ *http.Request) {
+	if h := a.Store.Health(); !h.Healthy {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"healthy": false})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"healthy": true})
+}
+
+func (a *API) status(w http.ResponseWriter, _ *http.Request) error {
+	var s any = map[string]any{}
+	if a.Status != nil {
+		s = a.Status()
+	}
+	return writeJSON(w, http.StatusOK, s)
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("Hearthgate. Devices connect to /device, programs to /api/v1 with a token (hearthgate token add).\n"))
+}

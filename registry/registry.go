@@ -2,10 +2,17 @@
 // areas, descriptions and tokens, the accounts of MQTT clients and the tokens
 // of the API. All of it is in memory and, before a change is confirmed, in the
 // store.
+//
+// Secrets never stay: of a token the SHA-256 of its secret part is kept, of a
+// password its argon2id. Neither is in an error or a log.
 package registry
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
@@ -18,6 +25,7 @@ var (
 	ErrExists  = errors.New("already exists")
 	ErrUsed    = errors.New("id was used by a removed device and is never given again")
 	ErrBadID   = errors.New("not a device id: want [a-z0-9][a-z0-9-]{0,62}")
+	ErrBadName = errors.New("not a name") // of a device, area, token or account
 )
 
 // Device is what is known of a device, without its secrets. A copy.
@@ -30,69 +38,112 @@ type Device struct {
 	Firmware     string // of its last hello
 	LastBoot     protocol.Boot
 	WakeInterval uint64 // s, of its last hello
+	MaxFrame     uint64 // bytes, of its last hello; 0 before the first
 	Rotating     bool   // a new token was given and not used yet
 	// Description is what the device says it is, with the components its
 	// records made; never nil.
 	Description *protocol.Description
 }
 
-// Registry is safe for concurrent use.
-type Registry struct{ unwritten }
+// Registry is safe for concurrent use. Reads are cheap: a shared lock and no
+// copying of descriptions.
+type Registry struct {
+	// Set at birth.
+	limits protocol.Limits
+	tables tables
+	hasher *hasher
 
-type unwritten struct{}
-
-// Open reads the registry from its tables in s.
-func Open(s *store.Store, l protocol.Limits) (*Registry, error) { panic("not written yet") }
-
-// Add makes a device and returns its token, which is not kept (only SHA-256 of
-// its secret part is). name may be "". ErrBadID, ErrExists, ErrUsed.
-func (r *Registry) Add(id, name string) (token string, err error) { panic("not written yet") }
-
-// AddMany makes n devices prefix-001 … in one commit; all or none.
-func (r *Registry) AddMany(prefix string, n int) (ids, tokens []string, err error) {
-	panic("not written yet")
+	// Guarded by mu, which is held while a change is handed to the store, so
+	// that disk and memory see changes in one order, but never while waiting
+	// for the disk or telling a watcher.
+	mu       sync.RWMutex
+	devices  map[string]*entry
+	removed  map[string]bool
+	tokens   map[string]tokenRow
+	accounts map[string]accountRow
+	watchers []func(string, Change)
 }
 
-// Get is one device, List all in the order of their ids.
-func (r *Registry) Get(id string) (Device, bool) { panic("not written yet") }
+// entry is one device in memory.
+type entry struct {
+	row  deviceRow
+	seen seenRow
+	// What it described, for describing it anew with more components. The hash
+	// counts only if described.
+	described bool
+	hash      protocol.Hash
+	describe  protocol.Describe // without Raw, which the store keeps
+	auto      []protocol.Component
+	desc      *protocol.Description
+}
+
+// Open reads the registry from its tables in s.
+func Open(s *store.Store, l protocol.Limits) (*Registry, error) {
+	r := &Registry{
+		limits:   l,
+		hasher:   newHasher(),
+		devices:  map[string]*entry{},
+		removed:  map[string]bool{},
+		tokens:   map[string]tokenRow{},
+		accounts: map[string]accountRow{},
+	}
+	if err := r.tables.open(s); err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	if err := r.load(); err != nil {
+		return nil, fmt.Errorf("read registry: %w", err)
+	}
+	return r, nil
+}
+
+// Get is one device.
+func (r *Registry) Get(id string) (Device, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e, ok := r.devices[id]
+	if !ok {
+		return Device{}, false
+	}
+	return e.device(id), true
+}
 
 // List is every device, in the order of ids.
-func (r *Registry) List() []Device { panic("not written yet") }
+func (r *Registry) List() []Device {
+	r.mu.RLock()
+	all := make([]Device, 0, len(r.devices))
+	for id, e := range r.devices {
+		all = append(all, e.device(id))
+	}
+	r.mu.RUnlock()
+	slices.SortFunc(all, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
 
-// Rename sets the display name, SetArea the area.
-func (r *Registry) Rename(id, name string) error { panic("not written yet") }
+// Description is what the device says it is, nil if there is no such device.
+// It never changes; a new one takes its place.
+func (r *Registry) Description(id string) *protocol.Description {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if e, ok := r.devices[id]; ok {
+		return e.desc
+	}
+	return nil
+}
 
-// SetArea sets the area.
-func (r *Registry) SetArea(id, area string) error { panic("not written yet") }
-
-// Rotate makes a new token; the old one holds until the new one was used.
-func (r *Registry) Rotate(id string) (token string, err error) { panic("not written yet") }
-
-// Revoke takes the device's right to come. Rotate gives it back with a new token.
-func (r *Registry) Revoke(id string) error { panic("not written yet") }
-
-// Remove forgets the device; its id is never given again.
-func (r *Registry) Remove(id string) error { panic("not written yet") }
-
-// Authenticate is the id of the device whose token this is. ErrUnknown (also a
-// token of wrong form), ErrRevoked. Constant time in the secret. Using the new
-// token of a rotation ends the old one.
-func (r *Registry) Authenticate(token string) (id string, err error) { panic("not written yet") }
-
-// Seen notes what hello said: firmware, boot, wake interval. It rides on a later commit.
-func (r *Registry) Seen(id string, h *protocol.Hello) { panic("not written yet") }
-
-// HasDescription reports whether the device's stored description has this hash.
-func (r *Registry) HasDescription(id string, h protocol.Hash) bool { panic("not written yet") }
-
-// Describe checks and stores a description; a *protocol.Refusal keeps the old
-// one. It does not wait for the sync.
-func (r *Registry) Describe(id string, d *protocol.Describe) error { panic("not written yet") }
-
-// AddComponents adds components that records made. A *protocol.Refusal if there
-// would be too many. It does not wait for the sync.
-func (r *Registry) AddComponents(id string, cs []protocol.Component) (*protocol.Description, error) {
-	panic("not written yet")
+func (e *entry) device(id string) Device {
+	return Device{
+		ID:           id,
+		Name:         cmp.Or(e.row.Name, id),
+		Area:         e.row.Area,
+		Created:      e.row.Created,
+		Revoked:      e.row.Revoked,
+		Firmware:     e.seen.Firmware,
+		LastBoot:     e.seen.Boot,
+		WakeInterval: e.seen.WakeInterval,
+		MaxFrame:     e.seen.MaxFrame,
+		Rotating:     len(e.row.Next) > 0,
+		Description:  e.desc,
+	}
 }
 
 // Change says what happened to a device.
@@ -106,50 +157,22 @@ const (
 	Removed
 )
 
-// Watch calls f after each change, from the goroutine that made it; f must not
-// block and must not call back into the registry's changing methods.
-func (r *Registry) Watch(f func(id string, c Change)) { panic("not written yet") }
-
-// Role of an API token or of who asks: read, control, admin; each includes the ones before.
-type Role string
-
-// Roles.
-const (
-	Read    Role = "read"
-	Control Role = "control"
-	Admin   Role = "admin"
-)
-
-// Token is an API token without its secret.
-type Token struct {
-	Name    string `json:"name"`
-	Role    Role   `json:"role"`
-	Created int64  `json:"created"` // ms since 1970
+// Watch calls f after each change, from the goroutine that made it, before the
+// change is on disk: a revoked device is cut off though the disk is stuck. f
+// must not block and must not call back into the registry's changing methods.
+// No lock is held, so f sees the change in Get; of two changes at the same
+// moment f may hear in either order, and Get tells what holds.
+func (r *Registry) Watch(f func(id string, c Change)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watchers = append(slices.Clip(r.watchers), f)
 }
 
-// AddToken makes an API token hga1.<name>.<43 characters of base64url>.
-func (r *Registry) AddToken(name string, role Role) (token string, err error) {
-	panic("not written yet")
+func (r *Registry) tell(id string, c Change) {
+	r.mu.RLock()
+	watchers := r.watchers
+	r.mu.RUnlock()
+	for _, f := range watchers {
+		f(id, c)
+	}
 }
-
-// Tokens are all API tokens; RemoveToken ends one.
-func (r *Registry) Tokens() []Token { panic("not written yet") }
-
-// RemoveToken ends a token.
-func (r *Registry) RemoveToken(name string) error { panic("not written yet") }
-
-// AuthenticateAPI is the token's name and role.
-func (r *Registry) AuthenticateAPI(token string) (Token, error) { panic("not written yet") }
-
-// SetMQTTUser makes an MQTT account or changes its password (argon2id, kept hashed).
-func (r *Registry) SetMQTTUser(name, password string) error { panic("not written yet") }
-
-// MQTTUsers are the names of the accounts.
-func (r *Registry) MQTTUsers() []string { panic("not written yet") }
-
-// RemoveMQTTUser ends an account.
-func (r *Registry) RemoveMQTTUser(name string) error { panic("not written yet") }
-
-// CheckMQTTUser reports whether that is the account's password. It costs the
-// same for an account that does not exist, and bounds how many hash at once.
-func (r *Registry) CheckMQTTUser(name, password string) bool { panic("not written yet") }

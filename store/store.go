@@ -5,12 +5,17 @@
 // A frame is appended, synced together with others, and only then
 // acknowledged. Everything that goes out is a reader with a named cursor.
 // Callers see nothing of how it is written; FORMAT.md tells that.
+//
+// Where to look: append.go is the queue in front of the disk, commit.go the one
+// goroutine that writes, block.go the bytes, tail.go the readers, history.go
+// the look back, and file.go the only place that knows the file's library.
 package store
 
 import (
-	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -80,7 +85,9 @@ const (
 )
 
 // Waiter is told when what it appended is durable. Calls come from the
-// committer's goroutine in the order of appending and must not block.
+// committer's goroutine and must not block. Entries are told in the order of
+// appending; a repeat is told after the commit that has its seq, or soon if that
+// is durable already.
 type Waiter interface {
 	// Committed is called once for each appended entry: err is nil when it is
 	// synced, or why it never will be (the store was closed).
@@ -103,126 +110,47 @@ type Options struct {
 }
 
 // Store is open until Close. All methods are safe for concurrent use.
-type Store struct{ unwritten }
-
-type unwritten struct{}
-
-// Open opens or makes the store in o.Dir. After a power cut it cuts a torn
-// tail; damage is set aside, logged, and never stops the start.
-func Open(o Options) (*Store, error) { panic("not written yet") }
-
-// Close commits what waits, saves the cursors and closes the file.
-func (s *Store) Close() error { panic("not written yet") }
-
-// GatewayID is 8 characters of [a-z0-9], made once.
-func (s *Store) GatewayID() string { panic("not written yet") }
-
-// Epoch is a random mark of this store, made once (and anew by a restore).
-func (s *Store) Epoch() string { panic("not written yet") }
-
-// Append gives e to the committer and returns at once; w (may be nil) is told
-// when it is durable. The store owns e from then on.
 //
-// A Telemetry or Refused entry with a seq at or below the last one of its boot
-// that is settled or waits is a repeat: it is not stored again, w is told when
-// that seq is durable, and repeat is true.
-//
-// ErrOverloaded: the bytes that wait are above the budget; nothing was taken.
-func (s *Store) Append(e *Entry, u Urgency, w Waiter) (repeat bool, err error) {
-	panic("not written yet")
-}
+// Of its locks mu comes first: values, tails and the file's own may be taken
+// while it is held, never the other way round.
+type Store struct {
+	// Set at birth.
+	dir    string
+	commit time.Duration
+	retain time.Duration
+	log    *slog.Logger
+	file   *file
+	id     string
+	epoch  string
+	held   *os.File      // the lock
+	wake   chan struct{} // capacity 1: the committer should look again
+	done   chan struct{} // closed when the committer has ended
 
-// Hello names the boots of a device's hello (1 first, then 7) and returns the
-// last settled (durable) seq of each, 0 for one that is not remembered. Eight
-// boots of a device are remembered; the one least recently named is forgotten.
-func (s *Store) Hello(device string, boots []protocol.Boot) []uint64 { panic("not written yet") }
+	mu      sync.Mutex
+	queue   queue
+	devices map[string]*device
+	cursors map[string]*cursor
+	tables  map[string]*table
+	health  Health
 
-// Newest is the newest value of a name, as of the last commit.
-type Newest struct {
-	Name     string
-	Value    protocol.Value
-	Time     int64 // ns since 1970
-	Received int64 // ms since 1970
-}
+	// The newest values inside devices.
+	values sync.RWMutex
 
-// Newest are the newest values of a device, in the order of their names. Records
-// that are Late or Unfit or of an Uncertain entry never get here.
-func (s *Store) Newest(device string) []Newest { panic("not written yet") }
+	// What readers may see.
+	tails struct {
+		sync.RWMutex
+		head    Position
+		logSize uint64 // bytes of all blocks ever written
+		recent  recent
+		news    chan struct{} // closed and replaced at each commit
+		closed  bool
+		skipped uint64
+	}
 
-// NewestOf is the newest value of one name.
-func (s *Store) NewestOf(device, name string) (Newest, bool) { panic("not written yet") }
+	badBlocks sync.Map // of those that were reported: Position → true
 
-// PresenceOf is the last Presence entry of a device that was appended.
-func (s *Store) PresenceOf(device string) (PresenceChange, bool) { panic("not written yet") }
-
-// Forget drops what the store knows of a removed device (boots, newest,
-// presence). Its history stays until retention takes it.
-func (s *Store) Forget(device string) { panic("not written yet") }
-
-// Tail opens the reader called name. Its cursor is durable; a new reader begins
-// at the head. Two readers of one name at a time are an error.
-func (s *Store) Tail(name string) (*Tail, error) { panic("not written yet") }
-
-// Follow opens a reader without a durable cursor, beginning at the head.
-func (s *Store) Follow() *Tail { panic("not written yet") }
-
-// Tail reads the log from a cursor on. One goroutine at a time.
-type Tail struct{ unwritten }
-
-// Next waits until entries after the last ones returned are committed and
-// returns up to max of them, in order. Skipped counts entries that were
-// dropped before they were read (budget, retention) since the last call.
-func (t *Tail) Next(ctx context.Context, max int) (entries []*Entry, skipped uint64, err error) {
-	panic("not written yet")
-}
-
-// Advance says that everything up to pos is done with. It is written down with
-// a later commit; after a crash entries are seen again.
-func (t *Tail) Advance(pos Position) { panic("not written yet") }
-
-// Rewind makes Next begin after the advanced cursor again.
-func (t *Tail) Rewind() { panic("not written yet") }
-
-// Lag is how many committed entries are after the advanced cursor.
-func (t *Tail) Lag() uint64 { panic("not written yet") }
-
-// Head is the position of the last committed entry.
-func (s *Store) Head() Position { panic("not written yet") }
-
-// Close ends the reader; the cursor stays.
-func (t *Tail) Close() { panic("not written yet") }
-
-// Cursor is a named reader's durable place.
-type Cursor struct {
-	Name string   `json:"name"`
-	Pos  Position `json:"position"`
-	Lag  uint64   `json:"lag"`  // entries
-	Open bool     `json:"open"` // a reader has it now
-}
-
-// Cursors are all named cursors; RemoveCursor drops one that nobody has open.
-func (s *Store) Cursors() []Cursor { panic("not written yet") }
-
-// RemoveCursor drops a cursor.
-func (s *Store) RemoveCursor(name string) error { panic("not written yet") }
-
-// Sample is one value of history. Time is ns since 1970.
-type Sample struct {
-	Time  int64
-	Value protocol.Value
-}
-
-// History returns the values of one name with from <= time < to, in the order
-// of their times; of equal times the last one said counts. At most limit
-// samples (0 = all), the earliest.
-func (s *Store) History(ctx context.Context, device, name string, from, to time.Time, limit int) ([]Sample, error) {
-	panic("not written yet")
-}
-
-// Export calls f for each record with from <= time < to of a device ("" = all),
-// in the order of the log, in bounded reads. Uncertain entries are left out.
-func (s *Store) Export(ctx context.Context, device string, from, to time.Time, f func(e *Entry, r *protocol.Record) error) error {
-	panic("not written yet")
+	// Owned by the committer.
+	committer committer
 }
 
 // Health is how the store is. Healthy is false from the first commit that
@@ -238,7 +166,26 @@ type Health struct {
 	Repeats   uint64    // since start
 	FileBytes int64
 	Skipped   uint64 // entries that readers never saw
+	Damaged   uint64 // blocks and values that could not be read, since start
 }
 
+// GatewayID is 8 characters of [a-z0-9], made once.
+func (s *Store) GatewayID() string { return s.id }
+
+// Epoch is a random mark of this store, made once (and anew by a restore).
+func (s *Store) Epoch() string { return s.epoch }
+
 // Health of the store now.
-func (s *Store) Health() Health { panic("not written yet") }
+func (s *Store) Health() Health {
+	size := s.file.size()
+	s.tails.RLock()
+	skipped := s.tails.skipped
+	s.tails.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.health
+	h.Pending = len(s.queue.items) + s.queue.writing
+	h.Bytes = s.queue.bytes + s.queue.writingBytes
+	h.FileBytes, h.Skipped, h.Damaged = size, skipped, s.file.damaged.Load()
+	return h
+}

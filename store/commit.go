@@ -1,0 +1,388 @@
+package store
+
+import (
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	checkpointEvery = time.Minute     // at most, with a commit that happens anyway
+	cursorsEvery    = 5 * time.Second // likewise
+	retryEvery      = time.Second     // after a commit that failed
+	tooFar          = 1000 * time.Hour
+)
+
+// committer is what the one goroutine that writes keeps to itself.
+type committer struct {
+	next       Position // of the next entry
+	logSize    uint64   // bytes of all blocks
+	latest     int64    // ms, the latest Received so far
+	pack       packer
+	batch      batch
+	checkpoint time.Time // when the last one was
+	cursors    time.Time // likewise
+	retainAt   time.Time
+	retryAt    time.Time // of the batch in hand, which failed; zero = there is none
+	lastErr    error
+}
+
+// A batch is what one transaction writes. One that failed is tried again as it
+// is, so nothing in it is decided twice.
+type batch struct {
+	items     []item
+	entries   int // of items
+	cells     []*cell
+	cursors   []cursorWrite
+	states    []stateWrite
+	saveState bool
+}
+
+type cursorWrite struct {
+	name   string
+	pos    Position
+	remove bool
+}
+
+// A stateWrite is a device of a checkpoint; nil = it was forgotten.
+type stateWrite struct {
+	device string
+	value  []byte
+}
+
+// run is the committer's goroutine. It sleeps until something is due.
+func (s *Store) run() {
+	defer close(s.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		}
+		wait, end := s.turn()
+		if end {
+			return
+		}
+		timer.Reset(wait)
+	}
+}
+
+// turn does what is due and says when to look again.
+func (s *Store) turn() (wait time.Duration, end bool) {
+	s.tellSettled()
+	c := &s.committer
+	now := time.Now()
+	s.mu.Lock()
+	due, closing := s.queue.due, s.queue.closing
+	s.mu.Unlock()
+	if !c.retryAt.IsZero() {
+		if now.Before(c.retryAt) && !closing {
+			return c.retryAt.Sub(now), false
+		}
+		if !s.retry() {
+			if closing {
+				s.giveUp()
+			}
+			return retryEvery, closing
+		}
+	}
+	if closing || !due.IsZero() && !due.After(now) {
+		s.take(now, closing)
+		if ok := s.write(); closing {
+			if !ok {
+				s.giveUp()
+			}
+			return 0, true
+		}
+	} else if !c.retainAt.After(now) {
+		s.dropOld(now)
+	}
+	return s.nextTurn(), false
+}
+
+// nextTurn is the time until something is due again.
+func (s *Store) nextTurn() time.Duration {
+	s.mu.Lock()
+	due, closing := s.queue.due, s.queue.closing
+	s.mu.Unlock()
+	c := &s.committer
+	next := c.retainAt
+	if !due.IsZero() && due.Before(next) {
+		next = due
+	}
+	if !c.retryAt.IsZero() {
+		next = c.retryAt
+	}
+	if closing {
+		return 0
+	}
+	return max(0, time.Until(next))
+}
+
+// take makes a batch of what waits.
+func (s *Store) take(now time.Time, closing bool) {
+	c, b := &s.committer, &s.committer.batch
+	clear(b.items) // let go of what was written
+	clear(b.cells)
+	b.cells, b.cursors, b.states = b.cells[:0], b.cursors[:0], b.states[:0]
+
+	s.mu.Lock()
+	q := &s.queue
+	b.items, q.items = q.items, b.items[:0]
+	q.writing, q.writingBytes = len(b.items), 0
+	for i := range b.items {
+		q.writingBytes += b.items[i].size
+	}
+	q.bytes -= q.writingBytes
+	forgotten := q.forgotten
+	q.forgotten, q.due, q.haste = nil, time.Time{}, none
+	s.takeCursors(now, closing)
+	s.mu.Unlock()
+
+	s.stage()
+	b.saveState = closing || len(forgotten) > 0 || now.Sub(c.checkpoint) >= checkpointEvery
+	if b.saveState {
+		for _, d := range forgotten {
+			b.states = append(b.states, stateWrite{device: d.id})
+		}
+		s.takeStates()
+		c.checkpoint = now
+	}
+}
+
+// stage gives the entries their positions, decides which records are late, and
+// packs the blocks.
+func (s *Store) stage() {
+	c, b := &s.committer, &s.committer.batch
+	b.entries = 0
+	c.pack.reset(c.logSize, c.latest)
+	for i := range b.items {
+		it := &b.items[i]
+		if it.e == nil {
+			continue
+		}
+		it.e.Pos = c.next + Position(b.entries)
+		b.entries++
+		if it.boot != nil {
+			it.boot.staged = it.e.Seq
+		}
+		if it.dev != nil {
+			b.cells = s.stageEntry(it.dev, it.e, b.cells)
+		}
+		c.pack.add(it.e)
+	}
+	c.pack.seal()
+}
+
+// stageEntry brings d up to date with e. The cells that changed are appended.
+func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
+	d.changed = true
+	if e.Kind == Presence {
+		p := e.Presence
+		d.staged = &p
+	}
+	if e.Uncertain {
+		return changed
+	}
+	for i := range e.Records {
+		r := &e.Records[i]
+		if r.Unfit || r.Late {
+			continue
+		}
+		c := d.cells[r.Name]
+		if c == nil {
+			c = &cell{}
+			s.values.Lock()
+			d.cells[r.Name] = c
+			s.values.Unlock()
+		}
+		if c.known && r.Time < c.staged.Time {
+			r.Late = true
+			continue
+		}
+		c.known = true
+		c.staged = Newest{Name: r.Name, Value: r.Value, Time: r.Time, Received: e.Received}
+		changed = append(changed, c)
+	}
+	return changed
+}
+
+// write puts the batch in hand on disk and tells everyone. On failure the batch
+// stays in hand and nobody is told.
+func (s *Store) write() bool {
+	c, b := &s.committer, &s.committer.batch
+	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 {
+		if err := s.file.update(s.put); err != nil {
+			s.failed(err)
+			return false
+		}
+	}
+	c.next += Position(b.entries)
+	c.logSize, c.latest = c.pack.head.offset, c.pack.head.latest
+	c.retryAt = time.Time{}
+	s.publish()
+	return true
+}
+
+// put is the batch's transaction.
+func (s *Store) put(tx *bolt.Tx) error {
+	c, b := &s.committer, &s.committer.batch
+	log := tx.Bucket(bucketLog)
+	log.FillPercent = 1 // keys only grow
+	for _, bl := range c.pack.blocks {
+		if err := log.Put(blockKey(bl.first), c.pack.buf[bl.from:bl.to]); err != nil {
+			return err
+		}
+	}
+	for i := range b.items {
+		if it := &b.items[i]; it.table != nil {
+			if err := putTable(tx, it); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range b.cursors {
+		if err := putCursor(tx, w); err != nil {
+			return err
+		}
+	}
+	if !b.saveState {
+		return nil
+	}
+	return putStates(tx, b.states, c.next+Position(b.entries)-1)
+}
+
+// publish makes the batch visible and tells those who wait.
+func (s *Store) publish() {
+	c, b := &s.committer, &s.committer.batch
+	s.values.Lock()
+	for _, cell := range b.cells {
+		cell.newest, cell.shown = cell.staged, true
+	}
+	s.values.Unlock()
+
+	s.mu.Lock()
+	for i := range b.items {
+		if it := &b.items[i]; it.boot != nil {
+			it.boot.durable = it.e.Seq
+		}
+	}
+	q := &s.queue
+	q.writing, q.writingBytes = 0, 0
+	settled := q.takeSettled()
+	if !s.health.Healthy {
+		s.log.Warn("the store writes again", "failing for", time.Since(s.health.Since).Round(time.Second))
+	}
+	s.health.Healthy = true
+	s.health.Entries += uint64(b.entries)
+	if len(b.items)+len(b.cursors)+len(b.states) > 0 {
+		s.health.Commits++
+	}
+	s.mu.Unlock()
+
+	s.tails.Lock()
+	s.tails.head, s.tails.logSize = c.next-1, c.logSize
+	for i := range b.items {
+		if e := b.items[i].e; e != nil {
+			s.tails.recent.add(e)
+		}
+	}
+	if b.entries > 0 {
+		close(s.tails.news)
+		s.tails.news = make(chan struct{})
+	}
+	s.tails.Unlock()
+
+	for i := range b.items {
+		b.items[i].done(nil)
+	}
+	for _, r := range settled {
+		r.w.Committed(r.e, nil)
+	}
+}
+
+// takeSettled removes the repeats whose seq is durable by now.
+func (q *queue) takeSettled() (settled []repeat) {
+	kept := q.repeats[:0]
+	for _, r := range q.repeats {
+		if r.e.Seq <= r.boot.durable {
+			settled = append(settled, r)
+			q.bytes -= repeatSize
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	clear(q.repeats[len(kept):])
+	q.repeats = kept
+	return settled
+}
+
+// tellSettled answers repeats of what was durable when they came.
+func (s *Store) tellSettled() {
+	s.mu.Lock()
+	settled := s.queue.settled
+	s.queue.settled = nil
+	s.mu.Unlock()
+	for _, r := range settled {
+		r.w.Committed(r.e, nil)
+	}
+}
+
+// failed makes the health red and plans the next try.
+func (s *Store) failed(err error) {
+	c := &s.committer
+	c.lastErr = err
+	c.retryAt = time.Now().Add(retryEvery)
+	s.mu.Lock()
+	first := s.health.Healthy
+	if first {
+		s.health.Since = time.Now()
+	}
+	s.health.Healthy, s.health.Err = false, err.Error()
+	s.mu.Unlock()
+	if first {
+		s.log.Error("the store cannot write; nothing is acknowledged until it can", "error", err)
+	}
+}
+
+// retry tries the batch that failed once more. After an error other than one of
+// space the file is opened anew first: what the library has in memory, and what
+// the kernel made of pages that it could not write, is not to be trusted.
+func (s *Store) retry() bool {
+	c := &s.committer
+	switch {
+	case overBudget(c.lastErr):
+		if err := s.makeRoom(); err != nil {
+			s.failed(err)
+			return false
+		}
+	case !noSpace(c.lastErr):
+		if err := s.file.close(); err != nil {
+			s.log.Warn("close the file after an error", "error", err)
+		}
+		if err := s.file.open(); err != nil {
+			s.failed(err)
+			return false
+		}
+	}
+	return s.write()
+}
+
+// giveUp tells all who wait that the store was closed before it could write.
+func (s *Store) giveUp() {
+	s.mu.Lock()
+	q := &s.queue
+	items, repeats := q.items, q.repeats
+	q.items, q.repeats, q.bytes, q.writing, q.writingBytes = nil, nil, 0, 0, 0
+	s.mu.Unlock()
+	for i := range s.committer.batch.items {
+		s.committer.batch.items[i].done(ErrClosed)
+	}
+	for i := range items {
+		items[i].done(ErrClosed)
+	}
+	for _, r := range repeats {
+		r.w.Committed(r.e, ErrClosed)
+	}
+}

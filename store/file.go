@@ -1,0 +1,200 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets of the file; FORMAT.md tells what is in them.
+var (
+	bucketMeta    = []byte("meta")
+	bucketLog     = []byte("log")
+	bucketDevices = []byte("devices")
+	bucketCursors = []byte("cursors")
+)
+
+const tablePrefix = "table/"
+
+// errUnavailable: the file is closed because it failed, and will be tried again.
+var errUnavailable = errors.New("the file cannot be read at the moment")
+
+// file is gateway.db. It can be closed and opened again while the store is in
+// use, which is the answer to an I/O error.
+type file struct {
+	path    string
+	options bolt.Options
+	log     *slog.Logger
+	damaged atomic.Uint64
+
+	// Tests make commits fail by it: called at the end of each transaction that
+	// writes, its error is the transaction's.
+	fault func() error
+
+	mu sync.RWMutex // held for reading while db is in use, for writing to replace it
+	db *bolt.DB     // nil: could not be opened again
+}
+
+func boltOptions() bolt.Options {
+	return bolt.Options{
+		PageSize:     4096, // not the system's: 16 KiB would multiply the wear
+		FreelistType: bolt.FreelistMapType,
+		MaxSize:      maxFileSize,
+		Timeout:      lockWait,
+	}
+}
+
+// open opens the file. Whatever is wrong inside it comes back as an error.
+func (f *file) open() (err error) {
+	defer guard(&err)()
+	options := f.options
+	db, err := bolt.Open(f.path, 0o600, &options)
+	if err != nil {
+		return err
+	}
+	// Small files grow in small steps, so that the limit is not passed at once.
+	db.AllocSize = min(db.AllocSize, max(1<<20, f.options.MaxSize/64))
+	f.mu.Lock()
+	f.db = db
+	f.mu.Unlock()
+	return nil
+}
+
+// close waits for the transactions in use.
+func (f *file) close() (err error) {
+	defer guard(&err)()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.db == nil {
+		return nil
+	}
+	db := f.db
+	f.db = nil
+	return db.Close()
+}
+
+// update runs fn in a transaction that is synced when update returns nil. Only
+// the committer calls it.
+func (f *file) update(fn func(*bolt.Tx) error) (err error) {
+	defer guard(&err)()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.db == nil {
+		return errUnavailable
+	}
+	return f.db.Update(func(tx *bolt.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if f.fault != nil {
+			return f.fault()
+		}
+		return nil
+	})
+}
+
+// view runs fn in a transaction that only reads. fn must be short and must not
+// wait: pages that a reader may see cannot be used again.
+func (f *file) view(fn func(*bolt.Tx) error) (err error) {
+	defer guard(&err)()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.db == nil {
+		return errUnavailable
+	}
+	return f.db.View(fn)
+}
+
+// size is that of the file in bytes.
+func (f *file) size() int64 {
+	if info, err := os.Stat(f.path); err == nil {
+		return info.Size()
+	}
+	return 0
+}
+
+// damage counts and reports something in the file that cannot be read.
+func (f *file) damage(what string, err error) {
+	f.damaged.Add(1)
+	f.log.Error("part of the store is damaged and was left out", "what", what, "error", err, "file", f.path)
+}
+
+// guard turns a panic of the library, and a fault in its mapping of a damaged
+// file, into an error: defer guard(&err)().
+func guard(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%w: %v", errCorrupt, p)
+		}
+	}
+}
+
+var errCorrupt = errors.New("the file is damaged")
+
+// corrupt reports whether an error of open says that the file's content, not
+// the disk or its permissions, is the trouble.
+func corrupt(err error) bool {
+	for _, target := range []error{errCorrupt, berrors.ErrInvalid, berrors.ErrChecksum, berrors.ErrVersionMismatch} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "file size too small")
+}
+
+// noSpace reports whether a commit failed for want of space: then the file is
+// sound and can be tried again as it is. The library does not wrap all errors.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || overBudget(err) ||
+		strings.Contains(err.Error(), syscall.ENOSPC.Error())
+}
+
+func overBudget(err error) bool {
+	return errors.Is(err, berrors.ErrMaxSizeReached) || strings.Contains(err.Error(), berrors.ErrMaxSizeReached.Error())
+}
+
+// create makes a new file with what init puts into it. A power cut during it
+// leaves the old state: the file gets its name when it is whole and synced.
+func (f *file) create(init func(*bolt.Tx) error) error {
+	tmp := f.path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	options := f.options
+	db, err := bolt.Open(tmp, 0o600, &options)
+	if err != nil {
+		return err
+	}
+	err = db.Update(init)
+	if err == nil {
+		err = db.Sync()
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, f.path); err != nil {
+		return err
+	}
+	return syncDir(f.path)
+}
+
+// setAside moves an unreadable file out of the way.
+func (f *file) setAside(now time.Time) (string, error) {
+	name := f.path + ".corrupt-" + now.UTC().Format("20060102T150405.000")
+	if err := os.Rename(f.path, name); err != nil {
+		return "", err
+	}
+	return name, syncDir(f.path)
+}

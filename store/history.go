@@ -1,0 +1,155 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Sample is one value of history. Time is ns since 1970.
+type Sample struct {
+	Time  int64
+	Value protocol.Value
+}
+
+// aheadOfReceipt is how far a record's time may be ahead of its receipt
+// (PROTOCOL.md, Record). A block received earlier than this before a time holds
+// nothing of that time or later.
+const aheadOfReceipt = 10 * time.Minute
+
+// scanBytes is how much of the log one transaction looks through.
+const scanBytes = 1 << 20
+
+// History returns the values of one name with from <= time < to, in the order
+// of their times; of equal times the last one said counts. At most limit
+// samples (0 = all), the earliest.
+func (s *Store) History(ctx context.Context, device, name string, from, to time.Time, limit int) ([]Sample, error) {
+	var all []Sample
+	err := s.scan(ctx, device, from, to, func(e *Entry, r *protocol.Record) error {
+		if r.Name == name {
+			all = append(all, Sample{r.Time, r.Value})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b Sample) int { return cmp.Compare(a.Time, b.Time) })
+	kept := all[:0]
+	for _, v := range all {
+		if n := len(kept); n > 0 && kept[n-1].Time == v.Time {
+			kept[n-1] = v
+		} else {
+			kept = append(kept, v)
+		}
+	}
+	if limit > 0 && len(kept) > limit {
+		kept = kept[:limit]
+	}
+	return kept, nil
+}
+
+// Export calls f for each record with from <= time < to of a device ("" = all),
+// in the order of the log, in bounded reads. Uncertain entries are left out.
+func (s *Store) Export(ctx context.Context, device string, from, to time.Time, f func(e *Entry, r *protocol.Record) error) error {
+	return s.scan(ctx, device, from, to, f)
+}
+
+// scan reads a page of the log at a time and calls f between the transactions.
+func (s *Store) scan(ctx context.Context, device string, from, to time.Time, f func(*Entry, *protocol.Record) error) error {
+	w := window{device: device, from: nanos(from), to: nanos(to)}
+	head := s.Head()
+	for next := Position(0); next <= head; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		entries, after, err := s.scanPage(&w, next, head)
+		if err != nil {
+			return err
+		}
+		next = after
+		for _, e := range entries {
+			if err := w.each(e, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nanos is t in ns since 1970, at the ends of what int64 can say when t is
+// beyond them (the zero Time is).
+func nanos(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s <= math.MinInt64/1_000_000_000:
+		return math.MinInt64
+	case s >= math.MaxInt64/1_000_000_000:
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+// window is what a scan looks for.
+type window struct {
+	device   string
+	from, to int64 // ns
+}
+
+// each calls f for the records of e that are inside.
+func (w *window) each(e *Entry, f func(*Entry, *protocol.Record) error) error {
+	if e.Uncertain || w.device != "" && e.Device != w.device {
+		return nil
+	}
+	for i := range e.Records {
+		if r := &e.Records[i]; r.Time >= w.from && r.Time < w.to {
+			if err := f(e, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// scanPage returns the entries of one page of blocks from next on that may be
+// inside, and where the next page begins. next 0 = the first block that may.
+func (s *Store) scanPage(w *window, next, head Position) (entries []*Entry, after Position, err error) {
+	after = head + 1
+	err = s.file.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketLog).Cursor()
+		k, v := c.Seek(blockKey(next))
+		if next == 0 {
+			k, v = s.searchBlock(c, 0, head, func(h blockHeader) bool {
+				return h.latest >= floorDiv(w.from, 1e6)-aheadOfReceipt.Milliseconds()
+			})
+		}
+		for read := 0; k != nil && keyBlock(k) <= head; k, v = c.Next() {
+			if read > scanBytes {
+				after = keyBlock(k)
+				return nil
+			}
+			read += len(v)
+			block, err := s.unpackFor(w, keyBlock(k), v)
+			if err != nil {
+				s.blockDamaged(keyBlock(k), err)
+			}
+			entries = append(entries, block...)
+		}
+		return nil
+	})
+	return entries, after, err
+}
+
+// unpackFor unpacks a block unless a look at it shows that nothing is inside.
+func (s *Store) unpackFor(w *window, first Position, v []byte) ([]*Entry, error) {
+	h, body, err := unpackHeader(v)
+	if err != nil || h.earliest > floorDiv(w.to, 1e6) || !bytes.Contains(body, []byte(w.device)) {
+		return nil, err
+	}
+	return unpack(first, v)
+}

@@ -1,0 +1,260 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// fileFormat is the version of what is in the file.
+const fileFormat = 1
+
+var (
+	keyFormat  = []byte("format")
+	keyGateway = []byte("gateway")
+	keyEpoch   = []byte("epoch")
+)
+
+// Open opens or makes the store in o.Dir. After a power cut it cuts a torn
+// tail; damage is set aside, logged, and never stops the start.
+func Open(o Options) (*Store, error) {
+	s := newStore(o)
+	if err := makeDir(s.dir); err != nil {
+		return nil, err
+	}
+	held, err := lock(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.held = held
+	if err := s.openFile(); err != nil {
+		held.Close()
+		return nil, fmt.Errorf("open store %s: %w", s.file.path, err)
+	}
+	go s.run()
+	return s, nil
+}
+
+func newStore(o Options) *Store {
+	s := &Store{
+		dir: o.Dir, commit: o.Commit, retain: o.Retain, log: o.Log,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		cursors: map[string]*cursor{}, devices: map[string]*device{}, tables: map[string]*table{},
+		health: Health{Healthy: true},
+	}
+	if s.commit < 0 {
+		s.commit = time.Second
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.tails.news = make(chan struct{})
+	s.file = &file{path: filepath.Join(s.dir, "gateway.db"), options: boltOptions(), log: s.log}
+	return s
+}
+
+// openFile opens the file, or begins a new one when there is none or when the
+// one that is there cannot be read.
+func (s *Store) openFile() error {
+	f := s.file
+	if _, err := os.Stat(f.path); errors.Is(err, os.ErrNotExist) {
+		if err := f.create(initFile); err != nil {
+			return fmt.Errorf("make the file: %w", err)
+		}
+	}
+	err := f.open()
+	if err == nil {
+		err = s.load()
+	}
+	if err == nil || !corrupt(err) {
+		return err
+	}
+	if cerr := f.close(); cerr != nil {
+		s.log.Warn("close the damaged file", "error", cerr)
+	}
+	aside, serr := f.setAside(time.Now())
+	if serr != nil {
+		return errors.Join(err, serr)
+	}
+	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and an empty one begun; restore a backup", "error", err, "set aside as", aside)
+	f.damaged.Add(1)
+	if err := f.create(initFile); err != nil {
+		return fmt.Errorf("make a new file: %w", err)
+	}
+	if err := f.open(); err != nil {
+		return err
+	}
+	return s.load()
+}
+
+// initFile fills a new file.
+func initFile(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketMeta, bucketLog, bucketDevices, bucketCursors} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	return errors.Join(
+		meta.Put(keyFormat, []byte{fileFormat}),
+		meta.Put(keyGateway, []byte(newGatewayID())),
+		meta.Put(keyEpoch, []byte(newEpoch())),
+		meta.Put(keyCheckpoint, blockKey(0)))
+}
+
+func newEpoch() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// newGatewayID is 8 random characters of [a-z0-9].
+func newGatewayID() string {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+	id := make([]byte, 0, 8)
+	for len(id) < cap(id) {
+		var b [1]byte
+		rand.Read(b[:])
+		if int(b[0]) < 256-256%len(letters) { // the rest would favour the first letters
+			id = append(id, letters[int(b[0])%len(letters)])
+		}
+	}
+	return string(id)
+}
+
+// load reads into memory what is kept there.
+func (s *Store) load() error {
+	clear(s.devices)
+	clear(s.cursors)
+	return s.file.view(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		for _, name := range [][]byte{bucketMeta, bucketLog, bucketDevices, bucketCursors} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: bucket %s is missing", errCorrupt, name)
+			}
+		}
+		if v := meta.Get(keyFormat); len(v) != 1 || v[0] > fileFormat {
+			return fmt.Errorf("format %x was written by a newer version of the gateway; install that one", v)
+		}
+		s.id, s.epoch = string(meta.Get(keyGateway)), string(meta.Get(keyEpoch))
+		checkpoint := keyBlock(meta.Get(keyCheckpoint))
+		if err := s.loadDevices(tx); err != nil {
+			return err
+		}
+		if err := s.loadCursors(tx); err != nil {
+			return err
+		}
+		return s.replay(tx, checkpoint)
+	})
+}
+
+func (s *Store) loadDevices(tx *bolt.Tx) error {
+	return tx.Bucket(bucketDevices).ForEach(func(k, v []byte) error {
+		d, err := decodeDevice(string(k), v)
+		if err != nil {
+			s.file.damage("the state of device "+string(k), err)
+			return nil
+		}
+		s.devices[d.id] = d
+		return nil
+	})
+}
+
+func (s *Store) loadCursors(tx *bolt.Tx) error {
+	return tx.Bucket(bucketCursors).ForEach(func(k, v []byte) error {
+		if len(v) != 8 {
+			s.file.damage("cursor "+string(k), errDamaged)
+			return nil
+		}
+		s.cursors[string(k)] = &cursor{name: string(k), pos: keyBlock(v)}
+		return nil
+	})
+}
+
+// replay reads the log behind the last checkpoint and finds its end.
+func (s *Store) replay(tx *bolt.Tx, checkpoint Position) error {
+	c := &s.committer
+	end := checkpoint + 1
+	cur := tx.Bucket(bucketLog).Cursor()
+	for k, v := s.seekBlock(cur, end); k != nil; k, v = cur.Next() {
+		entries, err := unpack(keyBlock(k), v)
+		if err != nil {
+			s.blockDamaged(keyBlock(k), err)
+			end = keyBlock(k) + entriesPerBlock
+			continue
+		}
+		for _, e := range entries {
+			if e.Pos > checkpoint {
+				s.replayEntry(e)
+			}
+		}
+		end = keyBlock(k) + Position(len(entries))
+	}
+	if k, v := cur.Last(); k != nil {
+		if h, _, err := unpackHeader(v); err == nil {
+			c.logSize, c.latest = h.offset+uint64(len(v)), h.latest
+		}
+	}
+	for _, cu := range s.cursors { // a damaged end must not give a position twice
+		end = max(end, cu.pos+1)
+	}
+	c.next = end
+	s.tails.head, s.tails.logSize = end-1, c.logSize
+	now := time.Now()
+	c.checkpoint, c.retainAt = now, now.Add(time.Minute)
+	return nil
+}
+
+// replayEntry brings a device up to date with an entry of the log.
+func (s *Store) replayEntry(e *Entry) {
+	if e.Device == "" {
+		return
+	}
+	d := s.device(e.Device)
+	for _, c := range s.stageEntry(d, e, nil) {
+		c.newest, c.shown = c.staged, true
+	}
+	if e.Kind == Presence {
+		p := e.Presence
+		d.presence = &p
+	}
+	if e.Seq > 0 && (e.Kind == Telemetry || e.Kind == Refused) {
+		b := d.boot(e.Boot)
+		if b == nil {
+			b = d.name(e.Boot)
+		}
+		b.last, b.durable, b.staged = e.Seq, e.Seq, e.Seq
+	}
+}
+
+// Close commits what waits, saves the cursors and closes the file.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.queue.closing {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.queue.closing = true
+	s.mu.Unlock()
+	s.signal()
+	<-s.done
+
+	s.tails.Lock()
+	s.tails.closed = true
+	close(s.tails.news)
+	s.tails.news = make(chan struct{})
+	s.tails.Unlock()
+	var err error
+	if h := s.Health(); !h.Healthy {
+		err = fmt.Errorf("close store: the last commit failed: %s", h.Err)
+	}
+	return errors.Join(err, s.file.close(), s.held.Close())
+}

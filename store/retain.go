@@ -1,0 +1,72 @@
+package store
+
+import (
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	retainEvery = time.Hour
+	dropAtOnce  = 512 // blocks in one transaction, so that commits do not wait long
+)
+
+// plausible is before any time at which this version can run. A Pi without a
+// clock starts in the past; retention waits until the time is known.
+var plausible = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// dropOld removes a bounded number of blocks whose entries are older than
+// Options.Retain and plans the next look.
+func (s *Store) dropOld(now time.Time) {
+	c := &s.committer
+	c.retainAt = now.Add(retainEvery)
+	if s.retain <= 0 || now.Before(plausible) {
+		return
+	}
+	limit := now.Add(-s.retain).UnixMilli()
+	n, err := s.dropBlocks(func(h blockHeader) bool { return h.received < limit })
+	if err != nil {
+		s.log.Error("old entries could not be removed; trying again in an hour", "error", err)
+		return
+	}
+	if n == dropAtOnce {
+		c.retainAt = now.Add(time.Second)
+	}
+}
+
+// makeRoom removes the oldest blocks because the budget for the file is spent.
+func (s *Store) makeRoom() error {
+	n, err := s.dropBlocks(func(blockHeader) bool { return true })
+	if err != nil {
+		return err
+	}
+	s.log.Warn("the store's space is used up: the oldest entries were removed", "blocks", n)
+	return nil
+}
+
+// dropBlocks removes blocks from the beginning of the log while old holds, but
+// never the last one, which says where the log ends.
+func (s *Store) dropBlocks(old func(blockHeader) bool) (n int, err error) {
+	err = s.file.update(func(tx *bolt.Tx) error {
+		log := tx.Bucket(bucketLog)
+		var keys [][]byte // deleting while iterating would skip some
+		c := log.Cursor()
+		last, _ := c.Last()
+		end := keyBlock(last)
+		for k, v := c.First(); k != nil && keyBlock(k) < end && len(keys) < dropAtOnce; k, v = c.Next() {
+			h, _, err := unpackHeader(v)
+			if err == nil && !old(h) {
+				break
+			}
+			keys = append(keys, append([]byte(nil), k...))
+		}
+		for _, k := range keys {
+			if err := log.Delete(k); err != nil {
+				return err
+			}
+		}
+		n = len(keys)
+		return nil
+	})
+	return n, err
+}

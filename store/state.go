@@ -1,0 +1,157 @@
+package store
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	bolt "go.etcd.io/bbolt"
+)
+
+// A checkpoint saves what follows from the log (boots, newest values, presence)
+// for the devices that changed, and how far it goes. At the start the log behind
+// it is read again.
+
+const stateFormat = 1
+
+var keyCheckpoint = []byte("checkpoint")
+
+// takeStates adds the devices that changed since the last checkpoint.
+func (s *Store) takeStates() {
+	b := &s.committer.batch
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, d := range s.devices {
+		if d.changed || d.named {
+			b.states = append(b.states, stateWrite{id, d.encode()})
+			d.changed, d.named = false, false
+		}
+	}
+}
+
+// putStates writes a checkpoint whose log ends at head.
+func putStates(tx *bolt.Tx, states []stateWrite, head Position) error {
+	devices := tx.Bucket(bucketDevices)
+	for _, w := range states {
+		var err error
+		if w.value == nil {
+			err = devices.Delete([]byte(w.device))
+		} else {
+			err = devices.Put([]byte(w.device), w.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(keyCheckpoint, blockKey(head))
+}
+
+// encode is d as of the batch in hand. The caller is the committer and holds mu.
+func (d *device) encode() []byte {
+	b := []byte{0, 0, 0, 0, stateFormat}
+	b = binary.AppendUvarint(b, uint64(len(d.boots)))
+	for _, bt := range d.boots {
+		b = append(b, bt.id[:]...)
+		b = binary.AppendUvarint(b, bt.staged)
+	}
+	if d.staged == nil {
+		b = append(b, 0)
+	} else {
+		b = appendPresence(append(b, 1), *d.staged)
+	}
+	b = binary.AppendUvarint(b, uint64(len(d.cells)))
+	for _, c := range d.cells {
+		b = append(b, byte(c.staged.Value.Kind()))
+		b = appendText(b, c.staged.Name)
+		b = binary.AppendVarint(b, c.staged.Time)
+		b = binary.AppendVarint(b, c.staged.Received)
+		b = appendValue(b, c.staged.Value)
+	}
+	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+	return b
+}
+
+// decodeDevice reads what encode wrote.
+func decodeDevice(id string, v []byte) (*device, error) {
+	if len(v) < 5 || binary.LittleEndian.Uint32(v) != crc32.Checksum(v[4:], castagnoli) || v[4] != stateFormat {
+		return nil, errDamaged
+	}
+	d := &device{id: id, cells: map[string]*cell{}}
+	r := reader{s: string(v[5:])}
+	for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		bt := &boot{}
+		copy(bt.id[:], r.take(len(protocol.Boot{})))
+		bt.last = r.uvarint()
+		bt.durable, bt.staged = bt.last, bt.last
+		d.boots = append(d.boots, bt)
+	}
+	if r.byte() == 1 {
+		p := r.presence()
+		q := p
+		d.presence, d.staged = &p, &q
+	}
+	for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		k := protocol.Kind(r.byte())
+		v := Newest{Name: r.text(), Time: r.varint(), Received: r.varint()}
+		v.Value = r.value(k)
+		d.cells[v.Name] = &cell{newest: v, shown: true, staged: v, known: true}
+	}
+	if r.bad || len(r.s) > 0 || len(d.boots) > bootsRemembered {
+		return nil, errDamaged
+	}
+	return d, nil
+}
+
+// Newest is the newest value of a name, as of the last commit.
+type Newest struct {
+	Name     string
+	Value    protocol.Value
+	Time     int64 // ns since 1970
+	Received int64 // ms since 1970
+}
+
+// Newest are the newest values of a device, in the order of their names. Records
+// that are Late or Unfit or of an Uncertain entry never get here.
+func (s *Store) Newest(device string) []Newest {
+	d := s.known(device)
+	if d == nil {
+		return nil
+	}
+	s.values.RLock()
+	all := make([]Newest, 0, len(d.cells))
+	for _, c := range d.cells {
+		if c.shown {
+			all = append(all, c.newest)
+		}
+	}
+	s.values.RUnlock()
+	slices.SortFunc(all, func(a, b Newest) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// NewestOf is the newest value of one name.
+func (s *Store) NewestOf(device, name string) (Newest, bool) {
+	d := s.known(device)
+	if d == nil {
+		return Newest{}, false
+	}
+	s.values.RLock()
+	defer s.values.RUnlock()
+	if c := d.cells[name]; c != nil && c.shown {
+		return c.newest, true
+	}
+	return Newest{}, false
+}
+
+// known is the device called id, nil if there is none.
+func (s *Store) known(id string) *device {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.devices[id]
+}

@@ -29,6 +29,19 @@ const (
 	TypeReveal    Type = 13
 )
 
+var typeNames = [...]string{
+	"ping", "pong", "bye", "error", "hello", "describe", "telemetry", "result",
+	"log", "welcome", "ack", "command", "grant", "reveal",
+}
+
+// String is the name of the frame, or its number if it has none.
+func (t Type) String() string {
+	if t < Type(len(typeNames)) {
+		return typeNames[t]
+	}
+	return "type " + number(uint64(t))
+}
+
 // Boot names one run of a device's counter: 8 random bytes, chosen when seq
 // starts again at 1.
 type Boot [8]byte

@@ -1,6 +1,10 @@
 package protocol
 
-import "math"
+import (
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
 
 // Kind is the type of a value as it came over the wire.
 type Kind uint8
@@ -75,17 +79,126 @@ func (v Value) AsText() string { return v.text }
 
 // AsFloat is the number as a float64 (an integer beyond 2^53 is rounded), 0 for
 // any other value.
-func (v Value) AsFloat() float64 { panic("not written yet") }
+func (v Value) AsFloat() float64 {
+	switch v.kind {
+	case Uint:
+		return float64(v.bits)
+	case Neg:
+		return -1 - float64(v.bits)
+	case Float16:
+		return halfToFloat(uint16(v.bits))
+	case Float32:
+		return float64(math.Float32frombits(uint32(v.bits)))
+	case Float64:
+		return math.Float64frombits(v.bits)
+	}
+	return 0
+}
+
+// finite reports whether v is anything but NaN or an infinity.
+func (v Value) finite() bool {
+	f := v.AsFloat()
+	return !math.IsNaN(f) && !math.IsInf(f, 0)
+}
 
 // String is the number as the shortest decimal that gives the received value
 // back in its received width, without exponent where that stays readable;
 // "true", "false" or the text.
-func (v Value) String() string { panic("not written yet") }
+func (v Value) String() string {
+	if v.kind == Str {
+		return v.text
+	}
+	return string(v.appendPlain(nil))
+}
 
-// AppendJSON appends v as a JSON value. Integers keep all their digits.
-func (v Value) AppendJSON(b []byte) []byte { panic("not written yet") }
+// appendPlain is String for anything but a text.
+func (v Value) appendPlain(b []byte) []byte {
+	switch v.kind {
+	case Boolean:
+		return strconv.AppendBool(b, v.bits != 0)
+	case Uint:
+		return strconv.AppendUint(b, v.bits, 10)
+	case Neg:
+		if v.bits == math.MaxUint64 {
+			return append(b, "-18446744073709551616"...)
+		}
+		return strconv.AppendUint(append(b, '-'), v.bits+1, 10)
+	case Float16:
+		return appendHalf(b, uint16(v.bits))
+	case Float32:
+		return appendFloat(b, v.AsFloat(), 32)
+	case Float64:
+		return appendFloat(b, v.AsFloat(), 64)
+	}
+	return b
+}
+
+// appendFloat writes a float in the fewest digits of its width. The bounds of
+// plain notation are those of ECMAScript, which JSON's readers know.
+func appendFloat(b []byte, f float64, width int) []byte {
+	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
+		return strconv.AppendFloat(b, f, 'e', -1, width)
+	}
+	return strconv.AppendFloat(b, f, 'f', -1, width)
+}
+
+// AppendJSON appends v as a JSON value. Integers keep all their digits. The
+// zero Value, NaN and the infinities, which no frame carries, are null.
+func (v Value) AppendJSON(b []byte) []byte {
+	switch {
+	case v.kind == Str:
+		return appendJSONText(b, v.text)
+	case v.kind == None || !v.finite():
+		return append(b, "null"...)
+	}
+	return v.appendPlain(b)
+}
+
+// appendJSONText appends s as a JSON string (RFC 8259 §7).
+func appendJSONText(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r) // a broken byte becomes U+FFFD
+			i += n
+			continue
+		}
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		case c < ' ' || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+		i++
+	}
+	return append(b, '"')
+}
+
+// maxExact bounds the integers that a float64 holds exactly.
+const maxExact = 1 << 53
 
 // Normal is v as the gateway sends it: a number that is whole and within ±2^53
 // as an integer, any other number as a 64-bit float whose decimal is the
 // shortest of the received width.
-func (v Value) Normal() Value { panic("not written yet") }
+func (v Value) Normal() Value {
+	if !v.IsNumber() {
+		return v
+	}
+	f := v.AsFloat()
+	if math.Abs(f) <= maxExact && f == math.Trunc(f) {
+		return Int(int64(f))
+	}
+	if v.kind == Float16 || v.kind == Float32 {
+		// 0.1 as a single is not 0.1 as a double: the shortest decimal is what
+		// the sender meant.
+		f, _ = strconv.ParseFloat(v.String(), 64)
+	}
+	return Float(f)
+}

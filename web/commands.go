@@ -58,12 +58,25 @@ func (a *API) sendCommand(w http.ResponseWriter, r *http.Request) error {
 			ID: req.ID, Device: req.Device, Set: req.Set, Outcome: command.Invalid, Message: err.Error(),
 		}.AppendJSON(nil))
 	}
+	if r.URL.Query().Get("values") == "text" {
+		plain(req.Set)
+	}
 	if req.ID == "" {
 		req.ID = rand.Text()[:16] // so that it can be asked for and cancelled later
 	}
 	c := caller{make(chan time.Time, 1), make(chan command.Result, 1)}
 	a.Commands.Submit(req, c)
 	return answer(w, r, req, c, wait, given)
+}
+
+// plain turns texts into what the description says they are, as an MQTT /set
+// does (?values=text; the command line knows no types).
+func plain(set []command.Setting) {
+	for i, s := range set {
+		if s.Value.IsText() {
+			set[i] = command.Setting{Name: s.Name, Text: s.Value.AsText()}
+		}
+	}
 }
 
 // answer waits for the outcome. Who named no wait is not kept waiting for a

@@ -49,7 +49,7 @@ func asFailure(err error) *failure {
 		return problem(http.StatusNotFound, "%v", err)
 	case errors.Is(err, registry.ErrExists), errors.Is(err, registry.ErrUsed):
 		return problem(http.StatusConflict, "%v", err)
-	case errors.Is(err, registry.ErrBadID):
+	case errors.Is(err, registry.ErrBadID), errors.Is(err, registry.ErrBadName):
 		return problem(http.StatusBadRequest, "%v", err)
 	}
 	return problem(http.StatusInternalServerError, "%v", err)

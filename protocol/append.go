@@ -34,13 +34,13 @@ func Append(b []byte, f Frame) []byte {
 		return f.appendBody(b)
 	case *Telemetry:
 		p := pairsOf(b).uint(1, f.Seq)
-		p.key(2)
+		p = p.key(2)
 		p.b = appendRecords(p.b, f.Records)
 		return p.boot(3, f.Boot).uintUnless(4, f.Age, 0).flag(5, f.Uncertain).end()
 	case *Result:
 		p := pairsOf(b).uint(1, f.ID).uintUnless(2, uint64(f.Code), 0).textUnlessEmpty(3, f.Message)
 		if len(f.Records) > 0 {
-			p.key(4)
+			p = p.key(4)
 			p.b = appendRecords(p.b, f.Records)
 		}
 		return p.end()
@@ -52,7 +52,7 @@ func Append(b []byte, f Frame) []byte {
 		return pairsOf(b).uint(1, f.Seq).boot(2, f.Boot).end()
 	case *Command:
 		p := pairsOf(b).uint(1, f.ID)
-		p.key(2)
+		p = p.key(2)
 		p.b = appendWishes(p.b, f.Records)
 		return p.uintUnless(3, f.Left, 0).uintUnless(4, max(f.Attempt, 1), 1).end()
 	case *Grant:
@@ -65,99 +65,102 @@ func Append(b []byte, f Frame) []byte {
 
 // pairs writes a map whose size is known only at its end. The protocol's maps
 // have at most 23 pairs, so the head is one byte and is filled in then. Keys are
-// written in ascending order by whoever calls.
+// written in ascending order by whoever calls. It goes by value, so that a frame
+// is written without memory of its own.
 type pairs struct {
 	b    []byte
 	head int // where the map begins
 	n    int
 }
 
-func pairsOf(b []byte) *pairs { return &pairs{b: cbor.AppendMap(b, 0), head: len(b)} }
+func pairsOf(b []byte) pairs { return pairs{b: cbor.AppendMap(b, 0), head: len(b)} }
 
-func (p *pairs) end() []byte {
+// end fills in the head.
+func (p pairs) end() []byte {
 	p.b[p.head] |= byte(p.n)
 	return p.b
 }
 
-func (p *pairs) key(k uint64) {
+func (p pairs) key(k uint64) pairs {
 	p.b = cbor.AppendUint(p.b, k)
 	p.n++
+	return p
 }
 
-func (p *pairs) uint(k, u uint64) *pairs {
-	p.key(k)
+func (p pairs) uint(k, u uint64) pairs {
+	p = p.key(k)
 	p.b = cbor.AppendUint(p.b, u)
 	return p
 }
 
-func (p *pairs) uintUnless(k, u, absent uint64) *pairs {
+func (p pairs) uintUnless(k, u, absent uint64) pairs {
 	if u == absent {
 		return p
 	}
 	return p.uint(k, u)
 }
 
-func (p *pairs) text(k uint64, s string) *pairs {
-	p.key(k)
+func (p pairs) text(k uint64, s string) pairs {
+	p = p.key(k)
 	p.b = cbor.AppendText(p.b, s)
 	return p
 }
 
-func (p *pairs) textUnlessEmpty(k uint64, s string) *pairs {
+func (p pairs) textUnlessEmpty(k uint64, s string) pairs {
 	if s == "" {
 		return p
 	}
 	return p.text(k, s)
 }
 
-func (p *pairs) bytes(k uint64, s []byte) *pairs {
-	p.key(k)
+func (p pairs) bytes(k uint64, s []byte) pairs {
+	p = p.key(k)
 	p.b = cbor.AppendBytes(p.b, s)
 	return p
 }
 
-func (p *pairs) bytesUnlessNil(k uint64, s []byte) *pairs {
+func (p pairs) bytesUnlessNil(k uint64, s []byte) pairs {
 	if s == nil {
 		return p
 	}
 	return p.bytes(k, s)
 }
 
-func (p *pairs) boot(k uint64, boot *Boot) *pairs {
+func (p pairs) boot(k uint64, boot *Boot) pairs {
 	if boot == nil {
 		return p
 	}
 	return p.bytes(k, boot[:])
 }
 
-func (p *pairs) hash(k uint64, hash *Hash) *pairs {
+func (p pairs) hash(k uint64, hash *Hash) pairs {
 	if hash == nil {
 		return p
 	}
 	return p.bytes(k, hash[:])
 }
 
-func (p *pairs) flag(k uint64, v bool) *pairs {
+func (p pairs) flag(k uint64, v bool) pairs {
 	if v {
-		p.key(k)
+		p = p.key(k)
 		p.b = cbor.AppendBool(p.b, v)
 	}
 	return p
 }
 
-func (p *pairs) number(k uint64, n *float64) *pairs {
+func (p pairs) number(k uint64, n *float64) pairs {
 	if n != nil {
-		p.key(k)
+		p = p.key(k)
 		p.b = appendValue(p.b, Float(*n).Normal())
 	}
 	return p
 }
 
-func (p *pairs) texts(k uint64, list []string) *pairs {
+func (p pairs) texts(k uint64, list []string) pairs {
 	if len(list) == 0 {
 		return p
 	}
-	p.key(k)
+	p = p.key(k)
 	p.b = cbor.AppendArray(p.b, len(list))
 	for _, s := range list {
 		p.b = cbor.AppendText(p.b, s)
@@ -169,10 +172,10 @@ func appendHello(b []byte, h *Hello) []byte {
 	p := pairsOf(b).bytes(1, h.Boot[:]).hash(2, h.Description).textUnlessEmpty(3, h.Firmware).
 		uintUnless(4, h.WakeInterval, 0).uintUnless(5, cmp.Or(h.MaxFrame, DefaultFrame), DefaultFrame)
 	if h.Clock != nil {
-		p.uint(6, uint64(*h.Clock))
+		p = p.uint(6, uint64(*h.Clock))
 	}
 	if len(h.Boots) > 0 {
-		p.key(7)
+		p = p.key(7)
 		p.b = cbor.AppendArray(p.b, len(h.Boots))
 		for _, boot := range h.Boots {
 			p.b = cbor.AppendBytes(p.b, boot[:])
@@ -189,7 +192,7 @@ func appendWelcome(b []byte, w *Welcome) []byte {
 		flag(7, w.Describe).uintUnless(8, w.Waiting, 0).uintUnless(9, w.Status, 0).
 		uintUnless(10, uint64(w.Durability), 0).bytesUnlessNil(11, w.Nonce)
 	if len(w.Boots) > 0 {
-		p.key(12)
+		p = p.key(12)
 		p.b = cbor.AppendArray(p.b, len(w.Boots))
 		for _, s := range w.Boots {
 			p.b = cbor.AppendBytes(cbor.AppendArray(p.b, 2), s.Boot[:])
@@ -210,7 +213,7 @@ func (d *Describe) appendBody(b []byte) []byte {
 	}
 	p := pairsOf(b).textUnlessEmpty(1, d.Model).textUnlessEmpty(2, d.Manufacturer).textUnlessEmpty(3, d.Serial).
 		textUnlessEmpty(5, d.Hardware).textUnlessEmpty(6, d.Name)
-	p.key(7)
+	p = p.key(7)
 	p.b = cbor.AppendArray(p.b, len(d.Components))
 	for i := range d.Components {
 		p.b = appendComponent(p.b, &d.Components[i])
@@ -223,11 +226,11 @@ func appendComponent(b []byte, c *Component) []byte {
 		textUnlessEmpty(5, c.Class).textUnlessEmpty(6, c.Category).
 		number(7, c.Min).number(8, c.Max).number(9, c.Step).texts(10, c.Options)
 	if c.Precision != nil {
-		p.uint(11, uint64(*c.Precision))
+		p = p.uint(11, uint64(*c.Precision))
 	}
-	p.textUnlessEmpty(12, c.StateClass).uintUnless(13, c.Freshness, 0)
+	p = p.textUnlessEmpty(12, c.StateClass).uintUnless(13, c.Freshness, 0)
 	if c.Attributes != nil {
-		p.key(14)
+		p = p.key(14)
 		p.b = appendAttributes(p.b, c.Attributes)
 	}
 	return p.flag(15, c.Hidden).end()
@@ -254,10 +257,9 @@ func appendRecords(b []byte, records []Record) []byte {
 	b = cbor.AppendArray(b, len(records))
 	for i := range records {
 		r := &records[i]
-		p := pairsOf(b).text(labelName, r.Name).textUnlessEmpty(labelUnit, r.Unit)
-		p.value(r.Value)
+		p := pairsOf(b).text(labelName, r.Name).textUnlessEmpty(labelUnit, r.Unit).value(r.Value)
 		if r.Time != 0 || r.Absolute {
-			p.key(labelTime)
+			p = p.key(labelTime)
 			p.b = appendTime(p.b, r)
 		}
 		b = p.end()
@@ -269,23 +271,22 @@ func appendRecords(b []byte, records []Record) []byte {
 func appendWishes(b []byte, records []Record) []byte {
 	b = cbor.AppendArray(b, len(records))
 	for i := range records {
-		p := pairsOf(b).text(labelName, records[i].Name)
-		p.value(records[i].Value.Normal())
-		b = p.end()
+		b = pairsOf(b).text(labelName, records[i].Name).value(records[i].Value.Normal()).end()
 	}
 	return b
 }
 
-func (p *pairs) value(v Value) {
+func (p pairs) value(v Value) pairs {
 	switch {
 	case v.IsText():
-		p.key(labelText)
+		p = p.key(labelText)
 	case v.IsBool():
-		p.key(labelBool)
+		p = p.key(labelBool)
 	default:
-		p.key(labelValue)
+		p = p.key(labelValue)
 	}
 	p.b = appendValue(p.b, v)
+	return p
 }
 
 func appendValue(b []byte, v Value) []byte {

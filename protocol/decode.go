@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"errors"
+	"io"
 	"math"
 	"strings"
 	"sync"
@@ -41,17 +43,41 @@ func Decode(b []byte, l Limits) (Frame, error) {
 		return nil, &Refusal{Close: CloseTooBig, Message: "message of " + number(len(b)) + " bytes, at most " + number(l.Message)}
 	}
 	if err := strict().Wellformed(b); err != nil {
-		return nil, malformed(strings.TrimPrefix(err.Error(), "cbor: "))
+		return nil, notCBOR(err)
 	}
 	f, refusal := index(b, l)
 	if refusal != nil {
 		return nil, refusal
 	}
 	frame := f.frame()
-	if f.bad != nil {
-		return nil, f.bad
+	if f.bad == nil {
+		return frame, nil
 	}
-	return frame, nil
+	if f.typ.gatewayOnly() {
+		// Whoever sends that is refused for the type, not for what is in it.
+		f.bad.Code = Unsupported
+	}
+	return nil, f.bad
+}
+
+// gatewayOnly reports whether devices never send that frame.
+func (t Type) gatewayOnly() bool {
+	switch t {
+	case TypePong, TypeError, TypeWelcome, TypeAck, TypeCommand, TypeGrant:
+		return true
+	}
+	return false
+}
+
+// notCBOR refuses bytes that a reader stumbled over.
+func notCBOR(err error) *Refusal {
+	switch {
+	case errors.Is(err, io.EOF):
+		return malformed("an empty message")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return malformed("the message ends before its time")
+	}
+	return malformed(strings.TrimPrefix(err.Error(), "cbor: "))
 }
 
 func malformed(why string) *Refusal { return &Refusal{Close: CloseMalformed, Message: why} }
@@ -129,7 +155,7 @@ func index(b []byte, l Limits) (*fields, *Refusal) {
 			err = r.Skip()
 		}
 		if err != nil {
-			return nil, malformed(strings.TrimPrefix(err.Error(), "cbor: "))
+			return nil, notCBOR(err)
 		}
 	}
 	if keys.repeated() {

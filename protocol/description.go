@@ -6,8 +6,8 @@ import (
 )
 
 // NewDescription checks d and indexes its points. extra are components that
-// came into being by records (Auto); one that d describes too is left out. The
-// error is a *Refusal with code InvalidRecord or TooLarge that names component
+// came into being by records (Auto); one whose id is there already is left out.
+// The error is a *Refusal with code InvalidRecord or TooLarge that names component
 // and reason.
 //
 // d may be nil: a device that never described itself has only extra ones.
@@ -23,7 +23,7 @@ func NewDescription(d *Describe, extra []Component, l Limits) (*Description, err
 		components: map[string]*Component{},
 	}
 	for _, c := range extra {
-		if !slices.ContainsFunc(d.Components, func(o Component) bool { return o.ID == c.ID }) {
+		if !slices.ContainsFunc(n.Components, func(o Component) bool { return o.ID == c.ID }) {
 			n.Components = append(n.Components, c)
 		}
 	}
@@ -88,8 +88,6 @@ func (c *Component) check() string {
 		return "the state class is not measurement, total or total_increasing"
 	case c.Precision != nil && (*c.Precision < 0 || *c.Precision > maxPrecision):
 		return "the precision is above " + number(maxPrecision)
-	case c.StateClass != "" && len(c.Options) > 0:
-		return "a state class is for numbers, options are for texts"
 	}
 	return ""
 }

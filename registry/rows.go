@@ -45,6 +45,7 @@ type componentRow struct {
 	Kind     string `cbor:"2,keyasint"`
 	Unit     string `cbor:"3,keyasint,omitempty"`
 	Category string `cbor:"4,keyasint,omitempty"`
+	Text     bool   `cbor:"5,keyasint,omitempty"`
 }
 
 // tombstone keeps the id of a removed device from being given again.
@@ -155,9 +156,9 @@ func parseDescribe(raw []byte, l protocol.Limits) (*protocol.Describe, error) {
 }
 
 func rowOf(c *protocol.Component) componentRow {
-	return componentRow{ID: c.ID, Kind: c.Kind, Unit: c.Unit, Category: c.Category}
+	return componentRow{ID: c.ID, Kind: c.Kind, Unit: c.Unit, Category: c.Category, Text: c.Text}
 }
 
 func (c componentRow) component() protocol.Component {
-	return protocol.Component{ID: c.ID, Kind: c.Kind, Unit: c.Unit, Category: c.Category, Auto: true}
+	return protocol.Component{ID: c.ID, Kind: c.Kind, Unit: c.Unit, Category: c.Category, Text: c.Text, Auto: true}
 }

@@ -1,0 +1,128 @@
+package devices
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// bucket is a token bucket: rate a second, at most burst at once. The zero
+// bucket is full at its first use.
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// take takes one token. If there is none it reports how long until there is.
+func (b *bucket) take(now time.Time, rate, burst float64) (wait time.Duration) {
+	if b.at.IsZero() {
+		b.tokens = burst
+	} else if gone := now.Sub(b.at); gone > 0 {
+		b.tokens = min(burst, b.tokens+gone.Seconds()*rate)
+	}
+	b.at = now
+	if b.tokens >= 1 {
+		b.tokens--
+		return 0
+	}
+	return time.Duration((1 - b.tokens) / rate * float64(time.Second))
+}
+
+// Bounds of the limiter's memory.
+const maxAddresses = 4096 // without a link; those with one are bounded by Options.Links
+
+// addresses limits what one address may do before it has shown a token: how
+// many connections a second, and how many at once. IPv6 counts by /64, which
+// is what one customer or one phone has at the least.
+type addresses struct {
+	rate  float64 // 0 = none
+	links int     // 0 = none
+
+	mu   sync.Mutex
+	of   map[netip.Addr]*address
+	idle int // of them have no link
+}
+
+func newAddresses(rate float64, links int) addresses {
+	return addresses{rate: rate, links: links, of: map[netip.Addr]*address{}}
+}
+
+type address struct {
+	bucket bucket
+	links  int
+}
+
+// key is the address that is counted. What cannot be parsed shares one key.
+func addressKey(remote string) netip.Addr {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a := ap.Addr().Unmap().WithZone("")
+	if a.Is6() {
+		p, _ := a.Prefix(64)
+		return p.Addr()
+	}
+	return a
+}
+
+// enter counts a connection attempt. If it may go on it holds one link of the
+// address until leave; if not, wait says when to try again.
+func (l *addresses) enter(key netip.Addr, now time.Time) (ok bool, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.of[key]
+	if a == nil {
+		l.makeRoom(now)
+		a = new(address)
+		l.of[key] = a
+		l.idle++
+	}
+	if l.rate > 0 {
+		if wait := a.bucket.take(now, l.rate, max(1, 2*l.rate)); wait > 0 {
+			return false, wait
+		}
+	}
+	if l.links > 0 && a.links >= l.links {
+		return false, 10 * time.Second
+	}
+	if a.links == 0 {
+		l.idle--
+	}
+	a.links++
+	return true, 0
+}
+
+// leave gives the link back.
+func (l *addresses) leave(key netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.of[key]
+	a.links--
+	if a.links == 0 {
+		l.idle++
+	}
+}
+
+// makeRoom keeps the map bounded: it forgets addresses that are idle long
+// enough to have a full bucket, and if that is not enough, any without a link.
+func (l *addresses) makeRoom(now time.Time) {
+	if l.idle < maxAddresses {
+		return
+	}
+	for k, a := range l.of {
+		if a.links == 0 && now.Sub(a.bucket.at) > 2*time.Second {
+			delete(l.of, k)
+			l.idle--
+		}
+	}
+	for k, a := range l.of {
+		if l.idle < maxAddresses {
+			return
+		}
+		if a.links == 0 {
+			delete(l.of, k)
+			l.idle--
+		}
+	}
+}

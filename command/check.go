@@ -39,7 +39,7 @@ func check(dev registry.Device, r Request) (order, *refusal) {
 		}
 		v, err := resolve(p, s)
 		if err != nil {
-			return order{}, refuse(Invalid, "%s: %v", s.Name, err)
+			return order{}, refuse(Invalid, "%v", err)
 		}
 		o.set = append(o.set, Setting{Name: s.Name, Value: v})
 		o.records = append(o.records, protocol.Record{Name: s.Name, Value: v})

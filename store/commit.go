@@ -213,7 +213,7 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 func (s *Store) write() bool {
 	c, b := &s.committer, &s.committer.batch
 	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 {
-		if err := s.file.update(s.put); err != nil {
+		if err := s.commitBatch(); err != nil {
 			s.failed(err)
 			return false
 		}
@@ -223,6 +223,20 @@ func (s *Store) write() bool {
 	c.retryAt = time.Time{}
 	s.publish()
 	return true
+}
+
+// commitBatch writes the batch. When the budget for the file is spent the
+// oldest entries make room.
+func (s *Store) commitBatch() error {
+	for {
+		err := s.file.update(s.put)
+		if err == nil || !overBudget(err) {
+			return err
+		}
+		if err := s.makeRoom(); err != nil {
+			return err
+		}
+	}
 }
 
 // put is the batch's transaction.
@@ -350,14 +364,7 @@ func (s *Store) failed(err error) {
 // space the file is opened anew first: what the library has in memory, and what
 // the kernel made of pages that it could not write, is not to be trusted.
 func (s *Store) retry() bool {
-	c := &s.committer
-	switch {
-	case overBudget(c.lastErr):
-		if err := s.makeRoom(); err != nil {
-			s.failed(err)
-			return false
-		}
-	case !noSpace(c.lastErr):
+	if !noSpace(s.committer.lastErr) {
 		if err := s.file.close(); err != nil {
 			s.log.Warn("close the file after an error", "error", err)
 		}

@@ -63,16 +63,11 @@ func lock(dir string) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	if err := errors.Join(f.Truncate(0), writeID(f)); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write %s: %w", path, err)
+	// Only a courtesy to the next one: a full disk must not stop the start.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
-}
-
-func writeID(f *os.File) error {
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
 }
 
 // holder names the process that wrote its id into the lock file.

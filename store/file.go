@@ -115,6 +115,16 @@ func (f *file) view(fn func(*bolt.Tx) error) (err error) {
 	return f.db.View(fn)
 }
 
+// allow lets the file grow by extra bytes above its budget. Only the committer
+// calls it.
+func (f *file) allow(extra int) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.db != nil {
+		f.db.MaxSize = f.options.MaxSize + extra
+	}
+}
+
 // size is that of the file in bytes.
 func (f *file) size() int64 {
 	if info, err := os.Stat(f.path); err == nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -35,7 +36,8 @@ func Open(o Options) (*Store, error) {
 	}
 	s.held = held
 	if err := s.openFile(); err != nil {
-		held.Close()
+		_ = s.file.close()
+		_ = held.Close()
 		return nil, fmt.Errorf("open store %s: %w", s.file.path, err)
 	}
 	go s.run()
@@ -83,9 +85,12 @@ func (s *Store) openFile() error {
 	if serr != nil {
 		return errors.Join(err, serr)
 	}
-	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and an empty one begun; restore a backup", "error", err, "set aside as", aside)
+	saved := rescue(aside)
+	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun, without the history; restore a backup",
+		"error", err, "set aside as", aside, "devices and settings rescued", saved.values)
 	f.damaged.Add(1)
-	if err := f.create(initFile); err != nil {
+	fill := func(tx *bolt.Tx) error { return errors.Join(initFile(tx), saved.put(tx)) }
+	if err := f.create(fill); err != nil {
 		return fmt.Errorf("make a new file: %w", err)
 	}
 	if err := f.open(); err != nil {
@@ -115,9 +120,12 @@ func newEpoch() string {
 	return hex.EncodeToString(b[:])
 }
 
+const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+func isGatewayID(id string) bool { return len(id) == 8 && strings.Trim(id, letters) == "" }
+
 // newGatewayID is 8 random characters of [a-z0-9].
 func newGatewayID() string {
-	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
 	id := make([]byte, 0, 8)
 	for len(id) < cap(id) {
 		var b [1]byte
@@ -133,6 +141,7 @@ func newGatewayID() string {
 func (s *Store) load() error {
 	clear(s.devices)
 	clear(s.cursors)
+	clear(s.tables)
 	return s.file.view(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		for _, name := range [][]byte{bucketMeta, bucketLog, bucketDevices, bucketCursors} {
@@ -149,6 +158,9 @@ func (s *Store) load() error {
 			return err
 		}
 		if err := s.loadCursors(tx); err != nil {
+			return err
+		}
+		if err := s.loadTables(tx); err != nil {
 			return err
 		}
 		return s.replay(tx, checkpoint)

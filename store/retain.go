@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -8,7 +9,8 @@ import (
 
 const (
 	retainEvery = time.Hour
-	dropAtOnce  = 512 // blocks in one transaction, so that commits do not wait long
+	spare       = 64 << 20 // bytes above the budget that removing may use
+	dropAtOnce  = 512      // blocks in one transaction, so that commits do not wait long
 )
 
 // plausible is before any time at which this version can run. A Pi without a
@@ -24,7 +26,7 @@ func (s *Store) dropOld(now time.Time) {
 		return
 	}
 	limit := now.Add(-s.retain).UnixMilli()
-	n, err := s.dropBlocks(func(h blockHeader) bool { return h.received < limit })
+	n, _, err := s.dropBlocks(func(h blockHeader) bool { return h.received < limit })
 	if err != nil {
 		s.log.Error("old entries could not be removed; trying again in an hour", "error", err)
 		return
@@ -36,18 +38,30 @@ func (s *Store) dropOld(now time.Time) {
 
 // makeRoom removes the oldest blocks because the budget for the file is spent.
 func (s *Store) makeRoom() error {
-	n, err := s.dropBlocks(func(blockHeader) bool { return true })
+	s.file.allow(spare) // removing needs a few pages, too
+	n, entries, err := s.dropBlocks(func(blockHeader) bool { return true })
+	s.file.allow(0)
+	if err == nil && n == 0 {
+		err = errors.New("the store's space is used up, and not by history")
+	}
 	if err != nil {
 		return err
 	}
-	s.log.Warn("the store's space is used up: the oldest entries were removed", "blocks", n)
+	s.mu.Lock()
+	first := s.health.Dropped == 0
+	s.health.Dropped += uint64(entries)
+	s.mu.Unlock()
+	if first {
+		s.log.Warn("the store's space is used up: the oldest entries are removed from now on", "bytes", s.file.options.MaxSize)
+	}
 	return nil
 }
 
 // dropBlocks removes blocks from the beginning of the log while old holds, but
 // never the last one, which says where the log ends.
-func (s *Store) dropBlocks(old func(blockHeader) bool) (n int, err error) {
+func (s *Store) dropBlocks(old func(blockHeader) bool) (blocks, entries int, err error) {
 	err = s.file.update(func(tx *bolt.Tx) error {
+		entries = 0
 		log := tx.Bucket(bucketLog)
 		var keys [][]byte // deleting while iterating would skip some
 		c := log.Cursor()
@@ -59,14 +73,15 @@ func (s *Store) dropBlocks(old func(blockHeader) bool) (n int, err error) {
 				break
 			}
 			keys = append(keys, append([]byte(nil), k...))
+			entries += h.count
 		}
 		for _, k := range keys {
 			if err := log.Delete(k); err != nil {
 				return err
 			}
 		}
-		n = len(keys)
+		blocks = len(keys)
 		return nil
 	})
-	return n, err
+	return blocks, entries, err
 }

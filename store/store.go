@@ -166,6 +166,7 @@ type Health struct {
 	Repeats   uint64    // since start
 	FileBytes int64
 	Skipped   uint64 // entries that readers never saw
+	Dropped   uint64 // entries removed because the space was used up, since start
 	Damaged   uint64 // blocks and values that could not be read, since start
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/fxamacker/cbor/v2"
@@ -41,26 +42,29 @@ func OpenTable[T any](s *Store, name string) (*Table[T], error) {
 	if name == "" {
 		return nil, fmt.Errorf("a table needs a name")
 	}
-	t, err := s.openTable(name)
-	if err != nil {
-		return nil, fmt.Errorf("open table %s: %w", name, err)
-	}
-	return &Table[T]{t}, nil
-}
-
-// openTable reads the rows of a table, once.
-func (s *Store) openTable(name string) (*table, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.tables[name]; t != nil {
-		return t, nil
+	return &Table[T]{s.table(name)}, nil
+}
+
+// table is the one called name. The caller holds mu.
+func (s *Store) table(name string) *table {
+	t := s.tables[name]
+	if t == nil {
+		t = &table{s: s, name: name, rows: map[string][]byte{}}
+		s.tables[name] = t
 	}
-	t := &table{s: s, name: name, rows: map[string][]byte{}}
-	err := s.file.view(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte(tablePrefix + name))
-		if b == nil {
+	return t
+}
+
+// loadTables reads all rows at the start, so that damage shows itself then.
+func (s *Store) loadTables(tx *bolt.Tx) error {
+	return tx.ForEach(func(bucket []byte, b *bolt.Bucket) error {
+		name, ok := strings.CutPrefix(string(bucket), tablePrefix)
+		if !ok {
 			return nil
 		}
+		t := s.table(name)
 		return b.ForEach(func(k, v []byte) error {
 			row, err := unsealRow(v)
 			if err != nil {
@@ -71,11 +75,6 @@ func (s *Store) openTable(name string) (*table, error) {
 			return nil
 		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.tables[name] = t
-	return t, nil
 }
 
 // sealRow puts a checksum in front of a value.

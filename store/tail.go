@@ -81,11 +81,14 @@ func (t *Tail) Next(ctx context.Context, max int) (entries []*Entry, skipped uin
 		if errors.Is(err, errUnavailable) {
 			wait = time.After(retryEvery)
 		} else if err != nil {
-			return nil, 0, err
+			return nil, skipped, err
 		}
 		skipped += t.step(at, entries)
 		if len(entries) > 0 {
 			return entries, skipped, nil
+		}
+		if news == nil && wait == nil {
+			continue
 		}
 		select {
 		case <-news:
@@ -115,7 +118,7 @@ func (t *Tail) step(at Position, entries []*Entry) (skipped uint64) {
 }
 
 // look returns what is there now, or a channel that is closed when there may be
-// more. It may move next over what is no longer there.
+// more, or neither: look again at once. It moves next over what is not there.
 func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	if max <= 0 {
 		max = batchEntries
@@ -143,24 +146,37 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	if size > readerBudget {
 		least = size - readerBudget
 	}
-	entries, err = s.readLog(t.next, head, least, max)
-	if err == nil && len(entries) == 0 { // all of it is gone or damaged
+	entries, after, err := s.readLog(t.next, head, least, max)
+	switch {
+	case err != nil && corrupt(err): // what cannot be read must not stop what can
+		s.file.damage("the log, as far as a reader had not read it", err)
 		t.next = head + 1
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	case len(entries) == 0: // all of this page is damaged, or nothing is left
+		t.next = after
+		return nil, nil, nil
 	}
-	return entries, news, err
+	return entries, nil, nil
 }
 
 // readLog reads up to max entries from pos to head from the file, none of a
-// block that ends before the log was least bytes long.
-func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*Entry, err error) {
+// block that begins before the log was least bytes long, and says where to go on
+// when there was none.
+func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*Entry, after Position, err error) {
+	after = head + 1
 	err = s.file.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
 		k, v := s.seekBlock(c, pos)
 		if h, _, err := unpackHeader(v); k != nil && err == nil && h.offset < least {
 			k, v = s.searchBlock(c, pos, head, func(h blockHeader) bool { return h.offset >= least })
 		}
-		for read := 0; k != nil && len(entries) < max && read < 1<<20; k, v = c.Next() {
-			read += len(v)
+		for read := 0; k != nil && keyBlock(k) <= head && len(entries) < max; k, v = c.Next() {
+			if read += len(v); read > scanBytes {
+				after = keyBlock(k)
+				return nil
+			}
 			block, err := unpack(keyBlock(k), v)
 			if err != nil {
 				s.blockDamaged(keyBlock(k), err)
@@ -174,7 +190,7 @@ func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*E
 		}
 		return nil
 	})
-	return entries, err
+	return entries, after, err
 }
 
 // Advance says that everything up to pos is done with. It is written down with

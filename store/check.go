@@ -13,12 +13,12 @@ import (
 const checkErrors = 20
 
 // Check walks through everything in the file and reports what breaks one of the
-// invariants in FORMAT.md. The store may be in use, but space that is freed
-// meanwhile can be used again only when the walk is over.
+// invariants in FORMAT.md. The store may be in use, but commits wait until the
+// walk is over.
 func (s *Store) Check() error {
 	head := s.Head()
 	w := walk{}
-	err := s.file.view(func(tx *bolt.Tx) error {
+	err := s.file.exclusive(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {
 			w.found("file: %v", err)
 		}

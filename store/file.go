@@ -37,12 +37,12 @@ type file struct {
 	log     *slog.Logger
 	damaged atomic.Uint64
 
-	// Tests make commits fail by it: called at the end of each transaction that
-	// writes, its error is the transaction's.
-	fault func() error
-
 	mu sync.RWMutex // held for reading while db is in use, for writing to replace it
 	db *bolt.DB     // nil: could not be opened again
+
+	// Tests make commits fail by it: called at the end of each transaction that
+	// writes, its error is the transaction's. Guarded by mu.
+	fault func() error
 }
 
 func boltOptions() bolt.Options {
@@ -113,6 +113,22 @@ func (f *file) view(fn func(*bolt.Tx) error) (err error) {
 		return errUnavailable
 	}
 	return f.db.View(fn)
+}
+
+// exclusive runs fn, which only reads, while nobody writes.
+func (f *file) exclusive(fn func(*bolt.Tx) error) (err error) {
+	defer guard(&err)()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.db == nil {
+		return errUnavailable
+	}
+	tx, err := f.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	return fn(tx)
 }
 
 // allow lets the file grow by extra bytes above its budget. Only the committer

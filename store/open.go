@@ -25,8 +25,9 @@ var (
 
 // Open opens or makes the store in o.Dir. After a power cut it cuts a torn
 // tail; damage is set aside, logged, and never stops the start.
-func Open(o Options) (*Store, error) {
-	s := newStore(o)
+func Open(o Options) (*Store, error) { return newStore(o).open() }
+
+func (s *Store) open() (*Store, error) {
 	if err := makeDir(s.dir); err != nil {
 		return nil, err
 	}

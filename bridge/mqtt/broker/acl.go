@@ -1,0 +1,113 @@
+package broker
+
+import "strings"
+
+// role is what a connection was found to be when it came.
+type role int
+
+const (
+	nobody  role = iota // not yet authenticated: may do nothing
+	user                // an account of the home, from anywhere
+	local               // a program on this machine that gave no account
+	gateway             // the gateway itself
+)
+
+// A topic beyond these makes the broker's tree of topics large or deep.
+const (
+	maxTopic  = 1 << 10 // bytes
+	maxLevels = 32
+)
+
+// rules say who may read and write which topics. <b> is the base topic, <p> the
+// discovery prefix:
+//
+//	         read            write
+//	user     <b>/# and <p>/#  <b>/device/+/+/set, <b>/device/+/+/+/set,
+//	                          <b>/device/+/command, <b>/group/+/set,
+//	                          <b>/group/+/command, <p>/status
+//	local    all              the same below <b>; below <p> all but the gateway's
+//	                          own hg_… ids; elsewhere all
+//	gateway  all              all
+//
+// So a state topic says what a device said, whoever else is on the broker, and
+// this machine's programs can use it as the home's broker all the same: other
+// bridges announce their devices below <p> too. Nobody may retain a /set or
+// /command: it would be carried out again at each connect.
+type rules struct {
+	base, prefix string
+}
+
+// mayRead is about a subscription's filter or the topic of a delivery.
+func (r rules) mayRead(who role, filter string) bool {
+	switch who {
+	case local, gateway:
+		return true
+	case user:
+		filter = withoutShare(filter)
+		return below(filter, r.base) || below(filter, r.prefix)
+	}
+	return false
+}
+
+// mayWrite is about one message, or a will. It returns why not, or "".
+func (r rules) mayWrite(who role, topic string, retained bool) string {
+	switch {
+	case who == gateway:
+		return ""
+	case who == nobody:
+		return "not authenticated"
+	case !reasonable(topic):
+		return "the topic is too long or too deep"
+	case below(topic, r.base):
+		return r.mayCommand(topic[len(r.base):], retained)
+	case topic == r.prefix+"/status":
+		return ""
+	case who == user:
+		return "an account may write only to set, command and " + r.prefix + "/status"
+	case below(topic, r.prefix) && strings.Contains(topic[len(r.prefix):], "/hg_"):
+		return "what the gateway announces is its own"
+	}
+	return ""
+}
+
+// mayCommand is mayWrite below the base topic, which is cut off.
+func (r rules) mayCommand(topic string, retained bool) string {
+	if !isCommand(topic) {
+		return "only the gateway writes below " + r.base + ", others to set and command"
+	}
+	if retained {
+		return "a command must not be retained"
+	}
+	return ""
+}
+
+// isCommand knows /device/<d>/<c>/set and the like.
+func isCommand(topic string) bool {
+	level := strings.Split(topic, "/")[1:]
+	switch len(level) {
+	case 3:
+		return level[0] == "device" && level[2] == "command" ||
+			level[0] == "group" && (level[2] == "set" || level[2] == "command")
+	case 4, 5:
+		return level[0] == "device" && level[len(level)-1] == "set"
+	}
+	return false
+}
+
+// below reports whether topic, or all that a filter matches, is base or below it.
+func below(topic, base string) bool {
+	rest, ok := strings.CutPrefix(topic, base)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+func reasonable(topic string) bool {
+	return topic != "" && len(topic) <= maxTopic && strings.Count(topic, "/") < maxLevels && !strings.ContainsRune(topic, 0)
+}
+
+// withoutShare returns the filter inside $share/<group>/<filter>, or filter.
+func withoutShare(filter string) string {
+	if level := strings.SplitN(filter, "/", 3); len(level) == 3 && strings.EqualFold(level[0], "$share") {
+		return level[2]
+	}
+	return filter
+}

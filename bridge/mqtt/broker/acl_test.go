@@ -1,0 +1,95 @@
+package broker
+
+import (
+	"strings"
+	"testing"
+)
+
+var homeRules = rules{base: "hearthgate", prefix: "homeassistant"}
+
+func TestWhoMayWriteWhat(t *testing.T) {
+	const yes, no = true, false
+	tests := []struct {
+		topic       string
+		user, local bool
+	}{
+		{"hearthgate/device/lamp/desk/set", yes, yes},
+		{"hearthgate/device/lamp/desk/brightness/set", yes, yes},
+		{"hearthgate/device/lamp/command", yes, yes},
+		{"hearthgate/group/kitchen/set", yes, yes},
+		{"hearthgate/group/kitchen/command", yes, yes},
+		{"homeassistant/status", yes, yes},
+
+		{"hearthgate", no, no},
+		{"hearthgate/bridge/state", no, no},
+		{"hearthgate/bridge/epoch", no, no},
+		{"hearthgate/bridge/set", no, no},
+		{"hearthgate/device/lamp/desk/state", no, no},
+		{"hearthgate/device/lamp/availability", no, no},
+		{"hearthgate/device/lamp/set", no, no},
+		{"hearthgate/device/lamp/result", no, no},
+		{"hearthgate/device/lamp/desk/command", no, no},
+		{"hearthgate/device/lamp/a/b/c/set", no, no},
+		{"hearthgate/group/kitchen/result", no, no},
+		{"hearthgate/stream/lamp", no, no},
+		{"hearthgate//device/lamp/command", no, no},
+
+		{"homeassistant/device/hg_abcd1234_lamp/config", no, no},
+		{"homeassistant/light/hg_abcd1234_lamp/desk/config", no, no},
+		{"homeassistant/light/zigbee_7/config", no, yes},
+		{"homeassistant", no, yes},
+		{"zigbee2mqtt/lamp", no, yes},
+		{"hearthgate2/device/lamp/command", no, yes},
+		{"", no, no},
+		{strings.Repeat("x", maxTopic), no, yes},
+		{strings.Repeat("x", maxTopic+1), no, no},
+		{strings.Repeat("/", maxLevels), no, no},
+		{"a\x00b", no, no},
+	}
+	for _, tt := range tests {
+		for who, want := range map[role]bool{nobody: false, user: tt.user, local: tt.local, gateway: true} {
+			if why := homeRules.mayWrite(who, tt.topic, false); (why == "") != want {
+				t.Errorf("role %d writes %q: %q, want allowed %v", who, tt.topic, why, want)
+			}
+		}
+	}
+	for _, topic := range []string{"hearthgate/device/lamp/desk/set", "hearthgate/device/lamp/command", "hearthgate/group/g/set"} {
+		for _, who := range []role{user, local} {
+			if homeRules.mayWrite(who, topic, true) == "" {
+				t.Errorf("role %d may retain %s", who, topic)
+			}
+		}
+	}
+	if why := homeRules.mayWrite(user, "homeassistant/status", true); why != "" {
+		t.Errorf("a retained birth message is refused: %s", why)
+	}
+}
+
+func TestWhoMayReadWhat(t *testing.T) {
+	tests := map[string]bool{ // for an account; local programs and the gateway read all
+		"hearthgate/#":                     true,
+		"hearthgate":                       true,
+		"hearthgate/device/+/+/state":      true,
+		"homeassistant/#":                  true,
+		"$share/g/hearthgate/#":            true,
+		"$SHARE/g/homeassistant/status":    true,
+		"#":                                false,
+		"+/device/lamp/desk/state":         false,
+		"hearthgate2/#":                    false,
+		"zigbee2mqtt/#":                    false,
+		"$SYS/#":                           false,
+		"$share/g/#":                       false,
+		"$share/hearthgate/zigbee2mqtt/#":  false,
+		"$share/hearthgate/":               false,
+		"hearthgate#":                      false,
+		"hearthgat+/device/lamp/something": false,
+	}
+	for filter, want := range tests {
+		if got := homeRules.mayRead(user, filter); got != want {
+			t.Errorf("an account reads %q: %v, want %v", filter, got, want)
+		}
+		if !homeRules.mayRead(local, filter) || !homeRules.mayRead(gateway, filter) || homeRules.mayRead(nobody, filter) {
+			t.Errorf("%q: local programs and the gateway read all, others nothing", filter)
+		}
+	}
+}

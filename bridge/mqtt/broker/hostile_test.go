@@ -1,0 +1,274 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const greeting = "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00" // CONNECT, MQTT 3.1.1, no id
+
+// raw opens a socket from an address of this machine and says something.
+func raw(t *testing.T, b *Broker, from, say string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("tcp", b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	io.WriteString(conn, say)
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	return conn
+}
+
+// mustEnd reads until the broker closes the connection.
+func mustEnd(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		if e, ok := err.(net.Error); ok && e.Timeout() {
+			t.Error("the connection is still open")
+		}
+	}
+}
+
+// packet is an MQTT packet with a right length.
+func packet(kind byte, body []byte) string {
+	head := []byte{kind}
+	n := len(body)
+	for more := true; more; {
+		c := byte(n & 0x7f)
+		if n >>= 7; n > 0 {
+			c |= 0x80
+		} else {
+			more = false
+		}
+		head = append(head, c)
+	}
+	return string(append(head, body...))
+}
+
+func publishPacket(topic string, payload []byte) string {
+	return packet(0x30, append(append(binary.BigEndian.AppendUint16(nil, uint16(len(topic))), topic...), payload...))
+}
+
+func TestHostilePeersEndAndOthersDoNotNotice(t *testing.T) {
+	long := binary.BigEndian.AppendUint16(nil, 0xffff)
+	tests := map[string]string{
+		"not MQTT at all":                      "GET / HTTP/1.1\r\nHost: hearthgate\r\n\r\n",
+		"TLS":                                  "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"junk":                                 "\x81\x05hello",
+		"zeros":                                strings.Repeat("\x00", 4096),
+		"a length of five bytes":               "\x10\xff\xff\xff\xff\x7f",
+		"a CONNECT of 256 MiB":                 "\x10\xff\xff\xff\x7f",
+		"a CONNECT of 1 MiB":                   packet(0x10, make([]byte, 1<<20)),
+		"PUBLISH before CONNECT":               publishPacket("workshop/door", []byte("open")),
+		"a CONNECT of nothing":                 "\x10\x00",
+		"a CONNECT whose strings overrun":      packet(0x10, append([]byte("\x00\x04MQTT\x04\x02\x00\x3c"), long...)),
+		"an unknown protocol version":          "\x10\x0c\x00\x04MQTT\x09\x02\x00\x3c\x00\x00",
+		"two CONNECTs":                         greeting + greeting,
+		"five bytes that promise 256 MiB":      greeting + "\x30\xff\xff\xff\x7f",
+		"10 MB":                                greeting + publishPacket("workshop/film", make([]byte, 10<<20)),
+		"more than its share":                  greeting + publishPacket("workshop/film", make([]byte, maxPacket)),
+		"a wildcard topic":                     greeting + publishPacket("hearthgate/device/+/command", []byte("{}")),
+		"a topic that is not UTF-8":            greeting + publishPacket("work\xffshop", nil),
+		"no topic":                             greeting + publishPacket("", nil),
+		"QoS 3":                                greeting + "\x36\x05\x00\x01a\x00\x01",
+		"SUBSCRIBE without a filter":           greeting + "\x82\x02\x00\x01",
+		"SUBSCRIBE whose filter overruns":      greeting + "\x82\x05\x00\x01\xff\xffa",
+		"a packet type that servers send":      greeting + "\x20\x02\x00\x00",
+		"reserved type 0":                      greeting + "\x00\x00",
+		"MQTT 5: properties longer than all":   "\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\xff\x00\x00",
+		"MQTT 5: properties of endless length": "\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\xff\xff\xff\xff\x00\x00",
+	}
+	b, _ := start(t)
+	bystander := connect(t, b)
+	bystander.subscribe(t, "#", 1)
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for name, say := range tests {
+		t.Run(name, func(t *testing.T) {
+			conn := raw(t, b, "127.0.0.1", "")
+			go io.WriteString(conn, say) // the broker may hang up before it has all
+			mustEnd(t, conn)
+			bystander.publish(t, "workshop/clock", false, name)
+			bystander.expect(t, "workshop/clock", name)
+		})
+	}
+	var after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	}
+}
+
+// Sixteen of these once made a broker reserve 4 GiB.
+func TestAMemoryBombOfFiveBytes(t *testing.T) {
+	b, _ := start(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 16 {
+		mustEnd(t, raw(t, b, "127.0.0.1", greeting+"\x30\xff\xff\xff\x7f"))
+		mustEnd(t, raw(t, b, "127.0.0.1", "\x10\xff\xff\xff\x7f"))
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+		t.Errorf("32 connections of a few bytes allocated %d MiB", n>>20)
+	}
+}
+
+func TestHalfAConnectIsGivenTenSeconds(t *testing.T) {
+	for name, say := range map[string]string{"nothing": "", "a byte": "\x10", "a half": greeting[:6], "all but one": greeting[:13]} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := pipe()
+				p := newPeer(ours)
+				began := time.Now()
+				go io.WriteString(theirs, say)
+				err := p.readConnect()
+				if err == nil || time.Since(began) != connectTimeout {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+				theirs.Close()
+			})
+		})
+	}
+	// A patient enemy: one byte at a time does not win time.
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := pipe()
+		p := newPeer(ours)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, c := range []byte(greeting) {
+				time.Sleep(time.Second)
+				if _, err := theirs.Write([]byte{c}); err != nil {
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		if err := p.readConnect(); err == nil || time.Since(began) != connectTimeout {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		ours.Close()
+		<-done
+	})
+}
+
+func TestAConnectIsReadWhole(t *testing.T) {
+	more := greeting + "\xc0\x00" // with a PINGREQ behind it
+	for cut := range len(more) {
+		ours, theirs := pipe()
+		p := newPeer(ours)
+		go func() {
+			io.WriteString(theirs, more[:cut])
+			io.WriteString(theirs, more[cut:])
+			theirs.Close()
+		}()
+		if err := p.readConnect(); err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if got, err := io.ReadAll(p); string(got) != more || err != nil {
+			t.Fatalf("cut at %d: the broker reads %q (%v)", cut, got, err)
+		}
+	}
+}
+
+func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
+	b, log := start(t)
+	for range maxPerAddress {
+		raw(t, b, stranger, "\x10")
+	}
+	eventually(t, "all are in", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.network == maxPerAddress
+	})
+	extra := raw(t, b, stranger, greeting)
+	mustEnd(t, extra)
+	connect(t, b, from("127.0.0.1"))
+	if !strings.Contains(log.String(), "too many connections") {
+		t.Errorf("nothing was said: %s", log)
+	}
+	b.mu.Lock()
+	peers := len(b.peers)
+	b.mu.Unlock()
+	if peers != maxPerAddress+1 {
+		t.Errorf("%d connections", peers)
+	}
+}
+
+func TestATopicCannotBeDeepOrLong(t *testing.T) {
+	b, _ := start(t)
+	program := connect(t, b)
+	for _, filter := range []string{strings.Repeat("/", 1000), strings.Repeat("x", 2000), "$share/g/" + strings.Repeat("a/", 50)} {
+		if program.maySubscribe(t, filter, 1) {
+			t.Errorf("subscribed to %d bytes, %d levels", len(filter), strings.Count(filter, "/"))
+		}
+		program.publish(t, strings.TrimPrefix(filter, "$share/g"), true, "x")
+	}
+	for i := range maxSubscriptions {
+		program.subscribe(t, fmt.Sprintf("workshop/%d", i), 0)
+	}
+	if program.maySubscribe(t, "workshop/one-more", 0) {
+		t.Error("more subscriptions than one client may have")
+	}
+	program.subscribe(t, "workshop/7", 1) // one that it has already
+}
+
+func TestASilentClientIsNoticed(t *testing.T) {
+	b, _ := start(t)
+	for name, tt := range map[string]struct{ connect, answer string }{
+		"3.1.1, keepalive 0":     {"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00", "\x20\x02\x00\x00"},
+		"3.1.1, keepalive 18 h":  {"\x10\x0c\x00\x04MQTT\x04\x02\xff\xff\x00\x00", "\x20\x02\x00\x00"},
+		"5, keepalive 0 is told": {"\x10\x0f\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x02c5", "\x13\x02\x58"}, // server keep alive: 600
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := raw(t, b, "127.0.0.1", tt.connect)
+			got := make([]byte, 64)
+			n, err := conn.Read(got)
+			if err != nil || !bytes.Contains(got[:n], []byte(tt.answer)) {
+				t.Errorf("answered % x (%v)", got[:n], err)
+			}
+			for _, cl := range b.server.Clients.GetAll() {
+				if !cl.Net.Inline && cl.Net.Remote == conn.LocalAddr().String() && cl.State.Keepalive != maxKeepalive {
+					t.Errorf("may be silent for %d s", cl.State.Keepalive)
+				}
+			}
+		})
+	}
+}
+
+// A subscriber that takes nothing loses messages and then its connection; the
+// publisher is not held up.
+func TestASubscriberThatNeverReads(t *testing.T) {
+	b, log := start(t)
+	deaf := raw(t, b, "127.0.0.1", greeting+packet(0x82, []byte("\x00\x01\x00\x0chearthgate/#\x00")))
+	deaf.(*net.TCPConn).SetReadBuffer(4096)
+	good := connect(t, b)
+	good.subscribe(t, "hearthgate/end", 1)
+	eventually(t, "both have subscribed", func() bool { return b.Stats().Subscriptions == 2 })
+	payload := make([]byte, 4096)
+	for range 3 * maxQueued {
+		if err := b.Publish("hearthgate/stream/cam", false, payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Publish("hearthgate/end", false, []byte("here")); err != nil {
+		t.Fatal(err)
+	}
+	good.expect(t, "hearthgate/end", "here")
+	if b.Stats().Dropped == 0 || !strings.Contains(log.String(), "too slow") {
+		t.Errorf("%d dropped; log: %s", b.Stats().Dropped, log)
+	}
+}

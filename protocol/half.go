@@ -34,14 +34,10 @@ func halfToFloat(bits uint16) float64 {
 // appendHalf writes a half in the fewest digits that give it back.
 func appendHalf(b []byte, bits uint16) []byte {
 	magnitude := bits &^ halfSign
-	f := halfToFloat(magnitude)
-	if bits&halfSign != 0 && !math.IsNaN(f) {
-		b = append(b, '-')
-	}
 	if magnitude == 0 || magnitude >= halfInfinity {
-		return strconv.AppendFloat(b, f, 'f', -1, 64)
+		return strconv.AppendFloat(b, halfToFloat(bits), 'f', -1, 64)
 	}
-	return appendFloat(b, shortestHalf(magnitude), 64)
+	return appendFloat(b, math.Copysign(shortestHalf(magnitude), halfToFloat(bits)), 64)
 }
 
 // shortestHalf finds the decimal with the fewest digits, and the nearest of

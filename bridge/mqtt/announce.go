@@ -1,0 +1,323 @@
+package mqtt
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hearthgate/hearthgate/registry"
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// plan is what is to be announced: cards and discovery, a few devices at a
+// time, so that the stream flows between them.
+type plan struct {
+	gateway bool
+	devices []string             // to announce now, in order
+	resend  map[string]bool      // of them, those that are sent though the broker has them, with their states
+	epoch   bool                 // when all is done, the mark says that the broker has everything
+	later   map[string]time.Time // to announce when Home Assistant has had time for the last message
+	told    map[string]time.Time // when Home Assistant was last told about a device
+	health  time.Time            // when to publish it next
+}
+
+// paceSize is how many devices are announced between two looks at the log.
+const paceSize = 16
+
+// start plans everything for a new link. What the broker has already is found
+// out when its turn comes.
+func (p *plan) start(b *Bridge, full bool) {
+	*p = plan{gateway: true, epoch: full, resend: map[string]bool{}, later: map[string]time.Time{}, told: map[string]time.Time{}}
+	p.devices = b.allDevices()
+}
+
+// allDevices are those of the home, and those that are no longer of it but of
+// which the broker still has something.
+func (b *Bridge) allDevices() []string {
+	var ids []string
+	for owner := range b.owned.all {
+		if _, ok := b.o.Registry.Get(owner); !ok && owner != gatewayKey {
+			ids = append(ids, owner)
+		}
+	}
+	slices.Sort(ids)
+	for _, d := range b.o.Registry.List() {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func (p *plan) busy() bool { return p.gateway || p.epoch || len(p.devices) > 0 }
+
+// due is when something has to be done though no entry comes.
+func (b *Bridge) due() time.Time {
+	at := b.plan.health
+	for _, t := range b.plan.later {
+		at = earlier(at, t)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range b.changed {
+		at = earlier(at, t)
+	}
+	if !b.birth.IsZero() {
+		at = earlier(at, b.birth)
+	}
+	return at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// carryOut does what is due, a bounded piece of it.
+func (b *Bridge) carryOut(l *link) error {
+	now, p := time.Now(), &b.plan
+	b.gather(now)
+	l.mu.Lock()
+	contradicted := l.echo.state == "offline"
+	l.mu.Unlock()
+	if contradicted {
+		if err := b.sayOnline(l); err != nil {
+			return err
+		}
+	}
+	if p.gateway {
+		if err := b.announceGateway(l); err != nil {
+			return err
+		}
+		p.gateway = false
+	}
+	if !now.Before(p.health) {
+		if err := b.publishHealth(l); err != nil {
+			return err
+		}
+		p.health = now.Add(b.healthTick)
+	}
+	for range min(paceSize, len(p.devices)) {
+		id := p.devices[0]
+		if err := b.announce(l, id, p.resend[id]); err != nil {
+			return err
+		}
+		p.devices = p.devices[1:]
+		delete(p.resend, id)
+	}
+	if p.epoch && len(p.devices) == 0 {
+		p.epoch = false
+		if err := b.publishOwned(l, gatewayKey, message{b.topics.bridge("epoch"), []byte(b.o.Store.Epoch()), true}); err != nil {
+			return err
+		}
+	}
+	return b.owned.flush()
+}
+
+// gather moves what has become due to the devices to announce.
+func (b *Bridge) gather(now time.Time) {
+	p := &b.plan
+	enqueue := func(id string) {
+		if !slices.Contains(p.devices, id) {
+			p.devices = append(p.devices, id)
+		}
+	}
+	for id, t := range p.told {
+		if now.Sub(t) > b.settle {
+			delete(p.told, id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.later)) {
+		if !now.Before(p.later[id]) {
+			delete(p.later, id)
+			enqueue(id)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(b.changed)) {
+		if !now.Before(b.changed[id]) {
+			delete(b.changed, id)
+			enqueue(id)
+		}
+	}
+	if !b.birth.IsZero() && !now.Before(b.birth) {
+		b.birth = time.Time{}
+		b.owned.unmark(gatewayKey, b.names.GatewayTopic())
+		p.gateway = true
+		p.devices = b.allDevices()
+		for _, id := range p.devices {
+			p.resend[id] = true
+		}
+	}
+}
+
+// announceGateway publishes what there is to say of the gateway itself.
+func (b *Bridge) announceGateway(l *link) error {
+	keep := map[string]bool{}
+	for _, what := range []string{"state", "epoch", "info", "health"} {
+		keep[b.topics.bridge(what)] = true
+	}
+	ms := []message{{b.topics.bridge("info"),
+		document(bridgeInfo{Gateway: b.names.Gateway, Version: b.o.Version, Protocol: "hearthgate.v1"}), true}}
+	if b.o.Discovery != DiscoverNothing {
+		g := b.names.GatewayDevice()
+		ms = append(ms, message{g.Topic, g.Payload, true})
+		keep[g.Topic] = true
+	}
+	if err := b.clear(l, gatewayKey, keep); err != nil {
+		return err
+	}
+	for _, m := range ms {
+		if !b.owned.has(gatewayKey, &m) {
+			if err := b.publishOwned(l, gatewayKey, m); err != nil {
+				return err
+			}
+		}
+	}
+	return b.owned.flush()
+}
+
+// announce publishes a device's card and discovery as far as the broker does
+// not have them, and empties what is no longer true. With resend everything
+// goes out, states too.
+func (b *Bridge) announce(l *link, id string, resend bool) error {
+	d, ok := b.o.Registry.Get(id)
+	if !ok {
+		b.compose.forget(id)
+		delete(b.plan.told, id)
+		return b.clear(l, id, nil)
+	}
+	info, _ := b.topics.device(id, "info")
+	ms := []message{{info, document(cardOf(d)), true}}
+	configs, platforms, again := b.discovery(d)
+	ms = append(ms, configs...)
+	keep := map[string]bool{}
+	for _, m := range ms {
+		keep[m.topic] = true
+	}
+	for _, topic := range b.compose.stateTopics(id) {
+		keep[topic] = true
+	}
+	if t, told := b.plan.told[id]; told && !resend && b.anyNews(id, configs) {
+		b.plan.later[id] = t.Add(b.settle) // Home Assistant may still be at work on the last one
+		return nil
+	}
+	if err := b.clear(l, id, keep); err != nil {
+		return err
+	}
+	for _, m := range ms {
+		if resend || !b.owned.has(id, &m) {
+			if err := b.publishOwned(l, id, m); err != nil {
+				return err
+			}
+			if m.topic != info {
+				b.plan.told[id] = time.Now()
+			}
+		}
+	}
+	if again {
+		b.plan.later[id] = time.Now().Add(b.settle)
+	}
+	if own := b.owned.of(id); !maps.Equal(own.Platforms, platforms) {
+		own.Platforms = platforms
+		b.owned.dirty[id] = true
+	}
+	return b.announceStates(l, d, resend)
+}
+
+// announceStates publishes presence for a device that has none on the broker
+// yet, and with resend all states.
+func (b *Bridge) announceStates(l *link, d registry.Device, resend bool) error {
+	t := &touch{presence: true}
+	if resend {
+		t = everything
+	} else if topic, _ := b.topics.device(d.ID, "availability"); b.owned.knows(d.ID, topic) {
+		return b.owned.flush()
+	}
+	b.compose.begin()
+	b.composeDevice(d, t)
+	return b.publishComposed(l)
+}
+
+// discovery is what Home Assistant has to be told about a device now, and which
+// platforms it knows after that. again: it has to be told once more, because a
+// component that goes away or changes its platform is removed by one message
+// and missing (or new) in the next.
+func (b *Bridge) discovery(d registry.Device) (ms []message, platforms map[string]string, again bool) {
+	switch b.o.Discovery {
+	case DiscoverNothing:
+		return nil, nil, false
+	case DiscoverComponents:
+		for _, c := range b.names.Components(d) {
+			ms = append(ms, message{c.Topic, c.Payload, true})
+		}
+		return ms, nil, false
+	}
+	platforms = b.names.Platforms(d)
+	gone := map[string]string{}
+	if own := b.owned.of(d.ID); b.owned.knows(d.ID, b.names.DeviceTopic(d.ID)) {
+		for key, platform := range own.Platforms {
+			if platforms[key] != platform {
+				gone[key] = platform
+			}
+		}
+	}
+	m := b.names.Device(d, gone)
+	for key := range gone {
+		delete(platforms, key)
+	}
+	return []message{{m.Topic, m.Payload, true}}, platforms, len(gone) > 0
+}
+
+func (b *Bridge) anyNews(owner string, ms []message) bool {
+	return slices.ContainsFunc(ms, func(m message) bool { return !b.owned.has(owner, &m) })
+}
+
+// clear empties the owned topics that are not in keep.
+func (b *Bridge) clear(l *link, owner string, keep map[string]bool) error {
+	ms := orphans(b.owned.of(owner), keep, func(topic string) bool { return strings.HasSuffix(topic, "/config") })
+	if err := l.publishAll(ms); err != nil {
+		return err
+	}
+	for _, m := range ms {
+		b.owned.disown(owner, m.topic)
+	}
+	return b.owned.flush()
+}
+
+// publishOwned publishes one retained message and notes that the broker has
+// it; the caller flushes.
+func (b *Bridge) publishOwned(l *link, owner string, m message) error {
+	if !b.owned.knows(owner, m.topic) {
+		b.owned.own(owner, m.topic, 0)
+		if err := b.owned.flush(); err != nil {
+			return err
+		}
+	}
+	if err := l.publishAll([]message{m}); err != nil {
+		return err
+	}
+	b.owned.own(owner, m.topic, m.key())
+	return nil
+}
+
+// publishHealth says how the gateway is.
+func (b *Bridge) publishHealth(l *link) error {
+	h, s := b.o.Store.Health(), b.Status()
+	doc := bridgeHealth{OK: h.Healthy, Storage: "ok", Uptime: int64(time.Since(b.started).Seconds()),
+		StorageBytes: h.FileBytes, Skipped: s.Skipped + s.Lost}
+	if !h.Healthy {
+		doc.Storage = h.Err
+	}
+	for _, d := range b.o.Registry.List() {
+		doc.Devices++
+		if p, ok := b.o.Store.PresenceOf(d.ID); ok && (p.State == store.Online || p.State == store.Sleeping) {
+			doc.Online++
+		}
+	}
+	topic := b.topics.bridge("health")
+	b.owned.own(gatewayKey, topic, 0)
+	return l.publishAll([]message{{topic, document(doc), true}})
+}

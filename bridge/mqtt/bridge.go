@@ -1,0 +1,242 @@
+// Package mqtt joins the log to an MQTT broker: committed entries become
+// topics, topics become commands.
+//
+// The outbox is the log itself, between the durable cursor "mqtt" and its head:
+// a batch of entries is mapped to messages (compose.go, pure), published within
+// a window, and the cursor moves when the broker confirmed all of them on the
+// same connection. Each connection is a link of its own (link.go); a clean
+// session, so that nothing is carried out later that was asked while we were
+// away.
+//
+// Goroutines of a bridge: Run (connect, serve one link after another, publish
+// all that is retained and the stream), one that takes commands, one that sends
+// results, and per link the confirmer and paho's own.
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
+	"github.com/hearthgate/hearthgate/registry"
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// Bridge is made by New and works while Run does.
+type Bridge struct {
+	// set at birth
+	o        Options
+	topics   topics
+	names    hass.Names
+	broker   *url.URL
+	clientID string
+	started  time.Time
+	results  *results
+	inbound  chan inbound
+
+	// Times, shorter in tests.
+	patience   time.Duration // until a broker that does not confirm is given up
+	grace      time.Duration // for what the broker retains to come back
+	debounce   time.Duration // between a change in the registry and its announcement
+	birthDelay time.Duration // least wait after Home Assistant's birth; at most five times that
+	settle     time.Duration // between two messages about one device to Home Assistant
+	backoff    time.Duration // first wait before a reconnect
+	healthTick time.Duration
+
+	// owned by Run
+	tail    *store.Tail
+	compose *composer
+	owned   *ownedTopics
+	plan    plan
+
+	refusals refusals // guards itself
+	count    counters
+
+	mu      sync.Mutex // guards what follows
+	changed map[string]time.Time
+	birth   time.Time          // when to answer Home Assistant's birth; zero = not
+	sleeper context.CancelFunc // ends Run's wait for entries
+	poked   bool
+	status  Status
+}
+
+type counters struct {
+	published, skipped, behind atomic.Uint64
+}
+
+// Status is how the bridge is.
+type Status struct {
+	Broker    string    // address, "embedded" for one that is dialed
+	Connected bool      // what is committed now goes out
+	Since     time.Time // of Connected
+	Err       string    // why not, or what else is wrong: a refused subscription
+	Conflict  bool      // another gateway is alive on our base topic
+	Published uint64    // entries that are confirmed
+	Lag       uint64    // entries that are not
+	Skipped   uint64    // messages that the broker refused twice
+	Lost      uint64    // entries that were dropped from the log before they were read
+	Results   int       // outcomes that wait
+	Dropped   uint64    // outcomes that there was no room for
+}
+
+// New checks the options and registers with the command service and the
+// registry. It does not connect.
+func New(o Options) (*Bridge, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	u, err := o.parseBroker()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.tlsConfig(u); err != nil {
+		return nil, err
+	}
+	t, err := newTopics(o.BaseTopic)
+	if err != nil {
+		return nil, err
+	}
+	owned, err := openOwned(o.Store)
+	if err != nil {
+		return nil, fmt.Errorf("owned topics: %w", err)
+	}
+	b := &Bridge{
+		o: o, topics: t, broker: u, owned: owned, results: newResults(t), started: time.Now(),
+		names:    hass.Names{Gateway: o.Store.GatewayID(), Base: o.BaseTopic, Prefix: o.DiscoveryPrefix, Version: o.Version},
+		inbound:  make(chan inbound, maxInbound),
+		changed:  map[string]time.Time{},
+		patience: 15 * time.Second, grace: 250 * time.Millisecond, debounce: 2 * time.Second, birthDelay: time.Second,
+		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute,
+	}
+	// 23 characters are what every broker takes. The epoch tells two gateways
+	// apart that were restored from one backup.
+	b.clientID = "hg_" + b.names.Gateway + "_" + o.Store.Epoch()[:min(8, len(o.Store.Epoch()))]
+	b.compose = &composer{topics: t, device: o.Registry.Get, describe: o.Registry.Description, newest: o.Store.NewestOf, since: o.Store.Head()}
+	b.status.Broker = u.Redacted()
+	if o.Dial != nil {
+		b.status.Broker = "embedded"
+	}
+	o.Registry.Watch(b.deviceChanged)
+	o.Commands.Register(askerName, b.results)
+	return b, nil
+}
+
+// deviceChanged gathers changes; a device that describes itself and is renamed
+// a moment later is announced once.
+func (b *Bridge) deviceChanged(id string, _ registry.Change) {
+	b.mu.Lock()
+	if _, ok := b.changed[id]; !ok {
+		b.changed[id] = time.Now().Add(b.debounce)
+	}
+	b.mu.Unlock()
+	b.poke()
+}
+
+// Alert publishes something that a person should know on <b>/bridge/event.
+func (b *Bridge) Alert(device, message string) {
+	b.event(bridgeEvent{Type: "alert", Device: device, Message: message})
+}
+
+func (b *Bridge) event(e bridgeEvent) {
+	e.Time = time.Now().UnixMilli()
+	b.results.push(message{topic: b.topics.bridge("event"), payload: document(e)}, nil)
+}
+
+// skip is told of a message that the broker refused twice.
+func (b *Bridge) skip(m message) {
+	b.count.skipped.Add(1)
+	b.o.Log.Error("the broker refused a message twice: it is skipped; see its limit on message size",
+		"topic", m.topic, "bytes", len(m.payload))
+	b.event(bridgeEvent{Type: "alert", Topic: m.topic, Message: fmt.Sprintf("the broker refused a message of %d bytes twice; it was skipped", len(m.payload))})
+}
+
+// Status is how the bridge is now.
+func (b *Bridge) Status() Status {
+	b.mu.Lock()
+	s := b.status
+	tail := b.tail
+	b.mu.Unlock()
+	s.Published, s.Skipped, s.Lost = b.count.published.Load(), b.count.skipped.Load(), b.count.behind.Load()
+	s.Results, s.Dropped = b.results.count()
+	if tail != nil {
+		s.Lag = tail.Lag()
+	}
+	return s
+}
+
+func (b *Bridge) setStatus(f func(*Status)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.status)
+}
+
+// maxBackoff bounds the wait between two tries to connect.
+const maxBackoff = 30 * time.Second
+
+// Run connects and works until ctx ends, then says offline and returns nil. An
+// error is one that no reconnect can mend.
+func (b *Bridge) Run(ctx context.Context) error {
+	tail, err := b.o.Store.Tail("mqtt")
+	if err != nil {
+		return fmt.Errorf("reader mqtt: %w", err)
+	}
+	defer tail.Close()
+	b.mu.Lock()
+	b.tail = tail
+	b.mu.Unlock()
+	var orders sync.WaitGroup
+	octx, stop := context.WithCancel(ctx)
+	orders.Go(func() { b.takeOrders(octx) })
+	defer orders.Wait()
+	defer stop()
+	wait, first := b.backoff, true
+	for ctx.Err() == nil {
+		link, err := b.connect(ctx, b.received)
+		if err == nil {
+			b.refusals.back(first)
+			up := time.Now()
+			err = b.serve(ctx, link)
+			if errors.Is(err, store.ErrClosed) {
+				return fmt.Errorf("reader mqtt: %w", err)
+			}
+			first = true
+			if time.Since(up) > maxBackoff {
+				wait = b.backoff
+			}
+		} else {
+			first = false
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		b.down(err)
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2+1)):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, maxBackoff)
+	}
+	return nil
+}
+
+// down notes why there is no connection; the log hears of it when it changes.
+func (b *Bridge) down(err error) {
+	b.mu.Lock()
+	old := b.status.Err
+	b.status.Connected, b.status.Err, b.status.Conflict = false, err.Error(), errors.Is(err, errConflict)
+	b.mu.Unlock()
+	switch {
+	case old == err.Error():
+	case errors.Is(err, errConflict):
+		b.o.Log.Error("another gateway is alive on our base topic: nothing is published until it is gone; give one of them another mqtt.base_topic",
+			"base_topic", b.o.BaseTopic)
+	default:
+		b.o.Log.Warn("no MQTT broker; entries wait in the log", "broker", b.status.Broker, "err", err)
+	}
+}

@@ -1,0 +1,108 @@
+package hass
+
+import "slices"
+
+// sensorClasses are the device classes of sensor and number with the units that
+// each takes; "" in the list means that none is right too. Home Assistant
+// refuses a unit that is not in the table of its class.
+var sensorClasses = map[string][]string{
+	"apparent_power":                   {"mVA", "VA", "kVA"},
+	"aqi":                              {""},
+	"area":                             {"m²", "cm²", "km²", "mm²", "in²", "ft²", "yd²", "mi²", "ac", "ha"},
+	"atmospheric_pressure":             {"hPa", "Pa", "kPa", "bar", "cbar", "mbar", "mmHg", "inHg", "psi"},
+	"battery":                          {"%"},
+	"blood_glucose_concentration":      {"mg/dL", "mmol/L"},
+	"carbon_monoxide":                  {"ppm"},
+	"carbon_dioxide":                   {"ppm"},
+	"conductivity":                     {"S/cm", "mS/cm", "µS/cm"},
+	"current":                          {"A", "mA"},
+	"data_rate":                        {"bit/s", "kbit/s", "Mbit/s", "Gbit/s", "B/s", "kB/s", "MB/s", "GB/s"},
+	"data_size":                        {"bit", "kbit", "Mbit", "Gbit", "B", "kB", "MB", "GB", "TB"},
+	"distance":                         {"km", "m", "cm", "mm", "mi", "yd", "in", "ft"},
+	"duration":                         {"d", "h", "min", "s", "ms", "µs"},
+	"energy":                           {"J", "kJ", "MJ", "GJ", "mWh", "Wh", "kWh", "MWh", "GWh", "TWh", "cal", "kcal", "Mcal", "Gcal"},
+	"energy_storage":                   {"J", "kJ", "MJ", "GJ", "mWh", "Wh", "kWh", "MWh", "GWh", "TWh", "cal", "kcal", "Mcal", "Gcal"},
+	"frequency":                        {"Hz", "kHz", "MHz", "GHz"},
+	"gas":                              {"m³", "L", "ft³", "CCF"},
+	"humidity":                         {"%"},
+	"illuminance":                      {"lx"},
+	"irradiance":                       {"W/m²", "BTU/(h⋅ft²)"},
+	"moisture":                         {"%"},
+	"nitrogen_dioxide":                 {"µg/m³"},
+	"nitrogen_monoxide":                {"µg/m³"},
+	"nitrous_oxide":                    {"µg/m³"},
+	"ozone":                            {"µg/m³"},
+	"ph":                               {""},
+	"pm1":                              {"µg/m³"},
+	"pm10":                             {"µg/m³"},
+	"pm25":                             {"µg/m³"},
+	"power":                            {"mW", "W", "kW", "MW", "GW", "TW"},
+	"power_factor":                     {"%", ""},
+	"precipitation":                    {"mm", "cm", "in"},
+	"precipitation_intensity":          {"mm/h", "mm/d", "in/h", "in/d"},
+	"pressure":                         {"hPa", "Pa", "kPa", "bar", "cbar", "mbar", "mmHg", "inHg", "psi"},
+	"reactive_power":                   {"var", "kvar"},
+	"signal_strength":                  {"dB", "dBm"},
+	"sound_pressure":                   {"dB", "dBA"},
+	"speed":                            {"m/s", "km/h", "mm/s", "mph", "kn", "ft/s", "in/s"},
+	"sulphur_dioxide":                  {"µg/m³"},
+	"temperature":                      {"°C", "°F", "K"},
+	"volatile_organic_compounds":       {"µg/m³"},
+	"volatile_organic_compounds_parts": {"ppm", "ppb"},
+	"voltage":                          {"V", "mV", "µV", "kV"},
+	"volume":                           {"L", "mL", "m³", "ft³", "gal", "fl. oz.", "CCF"},
+	"volume_storage":                   {"L", "mL", "m³", "ft³", "gal", "fl. oz.", "CCF"},
+	"volume_flow_rate":                 {"m³/h", "L/min", "ft³/min", "gal/min"},
+	"water":                            {"L", "m³", "ft³", "gal", "CCF"},
+	"weight":                           {"kg", "g", "mg", "µg", "oz", "lb", "st"},
+	"wind_direction":                   {"°"},
+	"wind_speed":                       {"m/s", "km/h", "mph", "kn", "ft/s", "Beaufort"},
+}
+
+// otherClasses are the device classes of the platforms without units.
+var otherClasses = map[string][]string{
+	"binary_sensor": {"battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door", "garage_door", "gas",
+		"heat", "light", "lock", "moisture", "motion", "moving", "occupancy", "opening", "plug", "power", "presence", "problem",
+		"running", "safety", "smoke", "sound", "tamper", "update", "vibration", "window"},
+	"switch": {"outlet", "switch"},
+	"button": {"identify", "restart", "update"},
+	"event":  {"button", "doorbell", "motion"},
+}
+
+// classFor is class where Home Assistant takes it for that platform and unit,
+// else "": an entity without a class is better than none.
+func classFor(platform, class, unit string) string {
+	if platform == "sensor" || platform == "number" {
+		if units, ok := sensorClasses[class]; ok && slices.Contains(units, unit) {
+			return class
+		}
+		return ""
+	}
+	if slices.Contains(otherClasses[platform], class) {
+		return class
+	}
+	return ""
+}
+
+// unit is how Home Assistant writes a SenML unit. factor is what a value has
+// to be multiplied with; 1 for nearly all.
+type unit struct {
+	name   string
+	factor int
+}
+
+var units = map[string]unit{
+	"Cel": {"°C", 1}, "%RH": {"%", 1}, "%EL": {"%", 1}, "/": {"%", 100},
+	"dBW": {"", 1}, "deg": {"°", 1}, "m2": {"m²", 1}, "m3": {"m³", 1}, "l": {"L", 1}, "l/s": {"L/s", 1}, "m3/s": {"m³/s", 1},
+	"ug/m3": {"µg/m³", 1}, "W/m2": {"W/m²", 1}, "S/m": {"mS/cm", 10}, "pH": {"", 1}, "count": {"", 1}, "1": {"", 1},
+	"": {"", 1},
+}
+
+// unitFor is the unit for a SenML unit; one that is not in the table is
+// written alike (W, kWh, hPa, ppm …) or unknown and goes through as it is.
+func unitFor(senml string) unit {
+	if u, ok := units[senml]; ok {
+		return u
+	}
+	return unit{senml, 1}
+}

@@ -1,0 +1,177 @@
+package mqtt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
+	"github.com/hearthgate/hearthgate/command"
+)
+
+// inbound is a message on a topic that takes commands.
+type inbound struct {
+	link     *link
+	topic    string
+	payload  []byte
+	retained bool
+}
+
+// maxInbound is how many commands may wait to be parsed; beyond it they are
+// answered with busy as far as the queue of results goes.
+const maxInbound = 1024
+
+// received is called by paho's reader for each message. It never blocks.
+func (b *Bridge) received(l *link, m paho.Message) {
+	switch topic := m.Topic(); topic {
+	case b.topics.bridge("epoch"), b.topics.bridge("info"), b.topics.bridge("state"):
+		b.readBack(l, topic, m.Payload(), m.Retained())
+	case b.names.StatusTopic():
+		if string(m.Payload()) == "online" && !m.Retained() {
+			b.homeAssistantBorn()
+		}
+	default:
+		in := inbound{l, topic, m.Payload(), m.Retained()}
+		select {
+		case b.inbound <- in:
+		default:
+			b.overflow(in)
+		}
+	}
+}
+
+// overflow answers a command for which there is no room.
+func (b *Bridge) overflow(in inbound) {
+	o, ok := b.topics.parseOrder(in.topic)
+	if !ok || len(in.payload) == 0 {
+		return
+	}
+	r, _ := parseOrder(o, false, in.payload)
+	b.results.Done(command.Result{ID: r.ID, Device: r.Device, Set: r.Set, Outcome: command.Busy,
+		Message: "too many commands at once"}, nil)
+}
+
+// takeOrders hands commands over, one after another and so in order for each
+// device. Submit does not block, so one goroutine is enough.
+func (b *Bridge) takeOrders(ctx context.Context) {
+	clearing := map[string]int{} // retained messages that we emptied, of which the echo has not come
+	var last *link
+	for {
+		select {
+		case in := <-b.inbound:
+			if in.link != last {
+				last = in.link
+				clear(clearing) // an echo does not cross connections
+			}
+			b.takeOrder(in, clearing)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (b *Bridge) takeOrder(in inbound, clearing map[string]int) {
+	o, ok := b.topics.parseOrder(in.topic)
+	if !ok {
+		b.o.Log.Debug("command on a topic that cannot be one", "topic", in.topic)
+		return
+	}
+	if len(in.payload) == 0 && clearing[in.topic] > 0 {
+		if clearing[in.topic]--; clearing[in.topic] == 0 {
+			delete(clearing, in.topic)
+		}
+		return
+	}
+	r, err := parseOrder(o, b.isLight(o), in.payload)
+	if in.retained {
+		err = fmt.Errorf("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
+		clearing[in.topic]++
+		b.clearRetained(in, o)
+	}
+	if err != nil {
+		b.results.Done(command.Result{ID: r.ID, Device: o.device, Set: r.Set, Outcome: command.Invalid, Message: err.Error()}, nil)
+		return
+	}
+	r.Asker = askerName
+	b.o.Commands.Submit(r, nil)
+}
+
+func (b *Bridge) isLight(o order) bool {
+	d := b.o.Registry.Description(o.device)
+	if d == nil || o.name == "" {
+		return false
+	}
+	for i := range d.Components {
+		if d.Components[i].ID == o.name {
+			return hass.JSONLight(&d.Components[i])
+		}
+	}
+	return false
+}
+
+// clearRetained empties the topic, so that the command is refused once and not
+// again at each connection, and says so.
+func (b *Bridge) clearRetained(in inbound, o order) {
+	b.o.Log.Warn("refused a retained command and cleared it", "device", o.device, "topic", in.topic)
+	b.results.push(message{topic: in.topic, retained: true}, nil)
+	b.event(bridgeEvent{Type: "retained_command", Device: o.device, Topic: in.topic,
+		Message: "a command with the retain flag was refused and cleared"})
+}
+
+// homeAssistantBorn plans to send everything that Home Assistant needs again.
+// It needs a moment to subscribe, and many gateways should not answer at once.
+func (b *Bridge) homeAssistantBorn() {
+	wait := b.birthDelay + rand.N(4*b.birthDelay+1)
+	b.mu.Lock()
+	if b.birth.IsZero() {
+		b.birth = time.Now().Add(wait)
+	}
+	b.mu.Unlock()
+	b.poke()
+}
+
+// readBack takes what the broker has of us, or of another gateway.
+func (b *Bridge) readBack(l *link, topic string, payload []byte, retained bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch topic {
+	case b.topics.bridge("epoch"):
+		l.echo.epoch, l.echo.gotEpoch = string(payload), true
+	case b.topics.bridge("state"):
+		l.echo.state = string(payload)
+		if l.echo.online && !retained && l.echo.state == "offline" {
+			b.poke() // the will of a dead connection of ours came late: say again that we are there
+		}
+	case b.topics.bridge("info"):
+		var info bridgeInfo
+		if json.Unmarshal(payload, &info) == nil {
+			l.echo.gateway = info.Gateway
+		}
+		if l.echo.online && l.echo.gateway != "" && l.echo.gateway != b.names.Gateway {
+			l.end(errConflict)
+		}
+	}
+	select {
+	case l.echo.news <- struct{}{}:
+	default:
+	}
+}
+
+// echo is what the broker gave back on our own topics.
+type echo struct {
+	news     chan struct{}
+	epoch    string
+	gotEpoch bool
+	state    string
+	gateway  string
+	online   bool // we said that we are
+}
+
+// foreign reports whether another gateway is alive on our base topic.
+func (e *echo) foreign(gateway string) bool {
+	return e.gateway != "" && e.gateway != gateway && e.state == "online"
+}

@@ -1,0 +1,280 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"syscall"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+// Why a link ends.
+var (
+	errLost     = errors.New("the connection to the broker was lost")
+	errStalled  = errors.New("the broker stopped acknowledging")
+	errConflict = errors.New("another gateway publishes on our base topic")
+	errSkipped  = errors.New("the broker refused the message twice")
+)
+
+// link is one connection to the broker, from CONNECT to its end. paho does not
+// reconnect by itself: a token of one that does can finish without an error
+// although no PUBACK ever came. Each connection has a client of its own, and
+// what is not confirmed on it counts as not sent.
+type link struct {
+	// set at birth
+	client   paho.Client
+	refusals *refusals
+	patience time.Duration
+	direct   Publisher
+	skipped  func(message)
+	ctx      context.Context // ends with the link; its cause says why
+	end      context.CancelCauseFunc
+
+	window  chan struct{} // a place for each message in flight
+	alone   sync.Mutex    // held by who takes all places; only that one may hold some while it waits for more
+	flights chan flight   // in the order of sending
+	done    chan struct{} // the confirmer has ended
+
+	mu        sync.Mutex // guards what follows
+	echo      echo
+	peer      bool      // the broker hung up
+	acked     bool      // it has confirmed something
+	undecided []message // in flight at the end
+}
+
+// flight is a message that was sent and waits for its PUBACK.
+type flight struct {
+	token  paho.Token
+	m      message
+	places int
+	done   func(error)
+}
+
+// windowSize is how many messages may be in flight. Brokers have limits of
+// their own (mosquitto: 20 towards each client, thousands from one).
+const windowSize = 64
+
+// connect makes a link. received is called by paho's reader for each message
+// and must not block.
+func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)) (*link, error) {
+	l := &link{
+		refusals: &b.refusals, patience: b.patience, direct: b.o.Direct, skipped: b.skip,
+		echo: echo{news: make(chan struct{}, 1)}, window: make(chan struct{}, windowSize), flights: make(chan flight, windowSize), done: make(chan struct{}),
+	}
+	tlsConfig, err := b.o.tlsConfig(b.broker)
+	if err != nil {
+		return nil, err // the files may be put right while we run
+	}
+	l.ctx, l.end = context.WithCancelCause(ctx)
+	o := paho.NewClientOptions()
+	o.AddBroker(b.broker.String())
+	o.SetClientID(b.clientID).SetUsername(b.o.User).SetPassword(b.o.Password)
+	o.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true)
+	o.SetKeepAlive(20 * time.Second).SetPingTimeout(5 * time.Second).SetWriteTimeout(5 * time.Second).SetConnectTimeout(10 * time.Second)
+	o.SetTLSConfig(tlsConfig)
+	o.SetBinaryWill(b.topics.bridge("state"), []byte("offline"), 1, true)
+	// The only handler, and there before the first message can come.
+	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { received(l, m) })
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost(err) })
+	if b.o.Dial != nil {
+		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Dial(ctx) })
+	} else {
+		o.SetDialer(&net.Dialer{Timeout: 10 * time.Second})
+	}
+	l.client = paho.NewClient(o)
+	t := l.client.Connect()
+	select {
+	case <-t.Done():
+	case <-ctx.Done():
+		go func() { // Connect ends by its own timeouts
+			<-t.Done()
+			l.client.Disconnect(0)
+		}()
+		l.end(ctx.Err())
+		return nil, ctx.Err()
+	}
+	if err := t.Error(); err != nil {
+		l.end(err)
+		return nil, err
+	}
+	go l.confirm()
+	return l, nil
+}
+
+// lost is called when paho noticed the end.
+func (l *link) lost(err error) {
+	l.mu.Lock()
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		l.peer = true
+	}
+	l.mu.Unlock()
+	l.end(fmt.Errorf("%w: %w", errLost, err))
+}
+
+// publish sends m and calls done once, from another goroutine or this one: nil
+// when the broker confirmed it on this link. It waits while the window is full.
+// The payload must stay as it is until done.
+func (l *link) publish(m message, done func(error)) {
+	suspect, skip := l.refusals.verdict(&m)
+	if skip {
+		l.skipped(m)
+		done(errSkipped)
+		return
+	}
+	if l.direct != nil {
+		l.direct.Publish(m.topic, m.retained, m.payload, done)
+		return
+	}
+	places := 1
+	if suspect {
+		places = windowSize
+		l.alone.Lock()
+		defer l.alone.Unlock()
+	}
+	if !l.take(places) {
+		done(errLost)
+		return
+	}
+	t := l.client.Publish(m.topic, 1, m.retained, m.payload)
+	l.flights <- flight{t, m, places, done}
+}
+
+// take waits for places in the window; false when the link ended meanwhile.
+func (l *link) take(places int) bool {
+	for n := range places {
+		select {
+		case l.window <- struct{}{}:
+		case <-l.ctx.Done():
+			l.give(n)
+			return false
+		}
+	}
+	if l.ctx.Err() != nil {
+		l.give(places)
+		return false
+	}
+	return true
+}
+
+func (l *link) give(places int) {
+	for range places {
+		<-l.window
+	}
+}
+
+// confirm takes what is in flight, in order, as the broker confirms it
+// (MQTT 3.1.1 §4.6), until close.
+func (l *link) confirm() {
+	defer close(l.done)
+	timer := time.NewTimer(l.patience)
+	defer timer.Stop()
+	for f := range l.flights {
+		err := l.wait(f.token, timer)
+		l.mu.Lock()
+		if err == nil {
+			l.acked = true
+		} else {
+			l.undecided = append(l.undecided, f.m)
+		}
+		l.mu.Unlock()
+		if err == nil {
+			l.refusals.confirmed(&f.m)
+		}
+		l.give(f.places)
+		f.done(err)
+	}
+}
+
+func (l *link) wait(t paho.Token, timer *time.Timer) error {
+	select {
+	case <-t.Done():
+	default:
+		timer.Reset(l.patience)
+		select {
+		case <-t.Done():
+		case <-l.ctx.Done():
+		case <-timer.C:
+			l.end(errStalled)
+		}
+	}
+	switch {
+	case l.ctx.Err() != nil:
+		return errLost // whatever the token says
+	case t.Error() != nil:
+		l.end(t.Error())
+		return errLost
+	}
+	return nil
+}
+
+// publishAll sends all and waits until each is confirmed. A message without a
+// topic is left out. Messages that were refused twice count as confirmed.
+func (l *link) publishAll(ms []message) error {
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	done := func(err error) {
+		if err != nil && err != errSkipped {
+			mu.Lock()
+			failed = err
+			mu.Unlock()
+		}
+		all.Done()
+	}
+	for _, m := range ms {
+		if m.topic == "" {
+			continue
+		}
+		all.Add(1)
+		l.publish(m, done)
+	}
+	all.Wait()
+	return failed
+}
+
+// subscribe asks for the topics and returns those that the broker refused.
+func (l *link) subscribe(topics ...string) (refused []string, err error) {
+	filters := map[string]byte{}
+	for _, t := range topics {
+		filters[t] = 1
+	}
+	t := l.client.SubscribeMultiple(filters, nil)
+	select {
+	case <-t.Done():
+	case <-l.ctx.Done():
+		return nil, context.Cause(l.ctx)
+	case <-time.After(l.patience):
+		l.end(errStalled)
+		return nil, errStalled
+	}
+	if t.Error() != nil {
+		return nil, t.Error()
+	}
+	for topic, code := range t.(*paho.SubscribeToken).Result() {
+		if code > 2 {
+			refused = append(refused, topic)
+		}
+	}
+	return refused, nil
+}
+
+// close ends the link. Nobody may publish any more. With a clean end the
+// broker does not send the will.
+func (l *link) close() {
+	close(l.flights)
+	l.end(errLost)
+	<-l.done
+	l.client.Disconnect(250)
+	l.mu.Lock()
+	peer, acked, undecided := l.peer, l.acked, l.undecided
+	l.mu.Unlock()
+	if peer && acked {
+		l.refusals.hungUp(undecided)
+	}
+}

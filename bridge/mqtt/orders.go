@@ -1,0 +1,81 @@
+package mqtt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/hearthgate/hearthgate/command"
+)
+
+// maxOrder is how many bytes a payload that asks for a command may have.
+const maxOrder = 64 << 10
+
+// parseOrder reads a message on …/command, on a light's …/set or on another
+// …/set. Beside an error the request has what could be read.
+func parseOrder(o order, light bool, payload []byte) (command.Request, error) {
+	r := command.Request{Device: o.device}
+	var err error
+	switch {
+	case len(payload) > maxOrder:
+		err = fmt.Errorf("%d bytes are more than the %d that a command may have", len(payload), maxOrder)
+	case !utf8.Valid(payload):
+		err = errors.New("not valid UTF-8")
+	case o.name == "":
+		r, err = command.ParseJSON(payload)
+		r.Device = o.device
+	case light:
+		r.Set, err = parseLight(o.name, payload)
+	default:
+		r.Set = []command.Setting{{Name: o.name, Text: string(payload)}}
+	}
+	return r, err
+}
+
+// lightOrder is what Home Assistant sends to a light with the JSON schema.
+// Members that we do not offer (transition, flash) are not read.
+type lightOrder struct {
+	State      *string      `json:"state"`
+	Brightness *json.Number `json:"brightness"`
+	ColorTemp  *json.Number `json:"color_temp"`
+	Color      *struct {
+		R, G, B *uint8
+	} `json:"color"`
+	Effect *string `json:"effect"`
+}
+
+// parseLight makes one command of it. Values stay texts: the description says
+// what they must be.
+func parseLight(light string, payload []byte) ([]command.Setting, error) {
+	var in lightOrder
+	if err := json.Unmarshal(payload, &in); err != nil {
+		return nil, fmt.Errorf(`a light takes JSON such as {"state":"ON","brightness":40}: %w`, err)
+	}
+	var set []command.Setting
+	add := func(attribute, text string) {
+		set = append(set, command.Setting{Name: light + "/" + attribute, Text: text})
+	}
+	if in.State != nil {
+		add("on", *in.State)
+	}
+	if in.Brightness != nil {
+		add("brightness", in.Brightness.String())
+	}
+	if in.ColorTemp != nil {
+		add("color_temp", in.ColorTemp.String())
+	}
+	if c := in.Color; c != nil {
+		if c.R == nil || c.G == nil || c.B == nil {
+			return nil, errors.New("color must have r, g and b")
+		}
+		add("rgb", fmt.Sprintf("#%02x%02x%02x", *c.R, *c.G, *c.B))
+	}
+	if in.Effect != nil {
+		add("effect", *in.Effect)
+	}
+	if len(set) == 0 {
+		return nil, errors.New("nothing to set: want state, brightness, color_temp, color or effect")
+	}
+	return set, nil
+}

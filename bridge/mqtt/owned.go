@@ -1,0 +1,125 @@
+package mqtt
+
+import (
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// belongings is what the bridge has on the broker for one device, or for the
+// gateway itself: retained topics, and what Home Assistant was told. It is kept
+// in the store, so that nothing is left behind by a removal, or by another base
+// topic, prefix or discovery mode after a restart.
+type belongings struct {
+	// Topics with a mark of what was last confirmed on them; 0 for states,
+	// which change too often to be written down.
+	Topics map[string]uint64 `cbor:"1,keyasint"`
+	// Platforms of the components that Home Assistant knows.
+	Platforms map[string]string `cbor:"2,keyasint,omitempty"`
+}
+
+// gatewayKey is where the gateway's own belongings are; no device id has a '_'.
+const gatewayKey = "_gateway"
+
+// ownedTopics is the list of all belongings. Only the goroutine that publishes
+// uses it.
+type ownedTopics struct {
+	table *store.Table[belongings]
+	all   map[string]*belongings
+	dirty map[string]bool
+}
+
+func openOwned(s *store.Store) (*ownedTopics, error) {
+	table, err := store.OpenTable[belongings](s, "mqtt_topics")
+	if err != nil {
+		return nil, err
+	}
+	o := &ownedTopics{table: table, all: map[string]*belongings{}, dirty: map[string]bool{}}
+	err = table.Each(func(key string, b belongings) error {
+		if b.Topics == nil {
+			b.Topics = map[string]uint64{}
+		}
+		o.all[key] = &b
+		return nil
+	})
+	return o, err
+}
+
+// of are the belongings of an owner, made if there are none.
+func (o *ownedTopics) of(owner string) *belongings {
+	b := o.all[owner]
+	if b == nil {
+		b = &belongings{Topics: map[string]uint64{}}
+		o.all[owner] = b
+	}
+	return b
+}
+
+// own notes a topic with the mark of its content.
+func (o *ownedTopics) own(owner, topic string, mark uint64) {
+	b := o.of(owner)
+	if old, ok := b.Topics[topic]; !ok || old != mark {
+		b.Topics[topic] = mark
+		o.dirty[owner] = true
+	}
+}
+
+// disown forgets a topic that is empty now.
+func (o *ownedTopics) disown(owner, topic string) {
+	b := o.of(owner)
+	delete(b.Topics, topic)
+	o.dirty[owner] = true
+}
+
+// has reports whether the broker has that content on the topic.
+func (o *ownedTopics) has(owner string, m *message) bool {
+	b := o.all[owner]
+	return b != nil && b.Topics[m.topic] == m.key()
+}
+
+// knows reports whether the topic is owned, whatever is on it.
+func (o *ownedTopics) knows(owner, topic string) bool {
+	b := o.all[owner]
+	if b == nil {
+		return false
+	}
+	_, ok := b.Topics[topic]
+	return ok
+}
+
+// unmark makes a topic count as not published.
+func (o *ownedTopics) unmark(owner, topic string) {
+	if o.knows(owner, topic) {
+		o.own(owner, topic, 0)
+	}
+}
+
+// flush writes down what changed with the store's next commit. It does not
+// wait: a list that is a moment old costs at worst an orphan topic of a device
+// that was removed while the power failed.
+func (o *ownedTopics) flush() error {
+	for owner := range o.dirty {
+		delete(o.dirty, owner)
+		b := o.all[owner]
+		var err error
+		if len(b.Topics) == 0 {
+			delete(o.all, owner)
+			err = o.table.Delete(owner, store.Rides, nil)
+		} else {
+			err = o.table.Put(owner, *b, store.Rides, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetMarks makes everything count as never published: the broker forgot.
+// That is not written down: until all is published again the broker has no
+// epoch mark of ours, and the next start would come here again.
+func (o *ownedTopics) forgetMarks() {
+	for _, b := range o.all {
+		for t := range b.Topics {
+			b.Topics[t] = 0
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package mqtt
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hearthgate/hearthgate/command"
+)
+
+// askerName is what the command service knows the bridge by.
+const askerName = "mqtt"
+
+// results are outcomes on their way to the broker: bounded, in order, kept over
+// a reconnect. It is the command service's asker "mqtt".
+type results struct {
+	topics  topics
+	mu      sync.Mutex
+	queue   []answer
+	back    []answer // were in flight when the connection ended; they go first
+	dropped uint64
+	wake    chan struct{} // holds a token when there may be something to send
+}
+
+// answer is one message on a result topic.
+type answer struct {
+	m       message
+	confirm func() // may be nil
+}
+
+// maxResults bounds the queue while the broker is away. Outcomes of stored
+// commands that do not fit are given again by the command service after a
+// restart; those of live commands are lost, counted.
+const maxResults = 8192
+
+func newResults(t topics) *results { return &results{topics: t, wake: make(chan struct{}, 1)} }
+
+// Waiting is command.Asker.
+func (r *results) Waiting(q command.Request, until time.Time) {
+	r.add(q.Device, command.AppendWaiting(nil, q, until), nil)
+}
+
+// Done is command.Asker.
+func (r *results) Done(res command.Result, confirm func()) {
+	r.add(res.Device, res.AppendJSON(nil), confirm)
+}
+
+func (r *results) add(device string, payload []byte, confirm func()) {
+	topic, ok := r.topics.device(device, "result")
+	if !ok {
+		if confirm != nil {
+			confirm() // there is nowhere to tell it
+		}
+		return
+	}
+	r.push(message{topic: topic, payload: payload}, confirm)
+}
+
+// push queues any message that is said once: an outcome, an alert, the clearing
+// of a retained command.
+func (r *results) push(m message, confirm func()) {
+	r.mu.Lock()
+	if len(r.queue)+len(r.back) < maxResults {
+		r.queue = append(r.queue, answer{m, confirm})
+	} else {
+		r.dropped++
+	}
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take is everything that waits, in order.
+func (r *results) take() []answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.queue
+	if len(r.back) > 0 {
+		all = append(r.back, r.queue...)
+	}
+	r.queue, r.back = nil, nil
+	return all
+}
+
+// send publishes results on l until it ends. The caller waits for it.
+func (r *results) send(l *link) {
+	for {
+		for _, a := range r.take() {
+			l.publish(a.m, func(err error) {
+				switch {
+				case err != nil && err != errSkipped:
+					r.mu.Lock()
+					r.back = append(r.back, a)
+					r.mu.Unlock()
+				case a.confirm != nil:
+					a.confirm()
+				}
+			})
+		}
+		select {
+		case <-r.wake:
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// count is how many wait and how many were lost.
+func (r *results) count() (waiting int, dropped uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue) + len(r.back), r.dropped
+}

@@ -1,0 +1,109 @@
+package mqtt
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hearthgate/hearthgate/protocol"
+)
+
+// topics builds the topics below a base topic. Whatever goes into one is
+// checked: a broker would take `+`, `#` or `$SYS` from a client that it trusts
+// at their word.
+type topics struct{ base string }
+
+// newTopics checks the base topic, which may have several levels.
+func newTopics(base string) (topics, error) {
+	if err := checkTopic(base); err != nil {
+		return topics{}, fmt.Errorf("base topic %q: %w", base, err)
+	}
+	return topics{base}, nil
+}
+
+// checkTopic checks a topic of one or more levels to publish on.
+func checkTopic(topic string) error {
+	if strings.HasPrefix(topic, "$") {
+		return fmt.Errorf("begins with $, which belongs to the broker")
+	}
+	for level := range strings.SplitSeq(topic, "/") {
+		if !validLevel(level) {
+			return fmt.Errorf("level %q is empty or has one of + # $ or a control character", level)
+		}
+	}
+	return nil
+}
+
+// validLevel reports whether s may stand between two slashes.
+func validLevel(s string) bool {
+	if s == "" || len(s) > 1024 {
+		return false
+	}
+	for _, r := range s {
+		if r < 0x20 || r == 0x7f || r == '+' || r == '#' || r == '/' || r == '$' || r == '\uFFFD' {
+			return false
+		}
+	}
+	return true
+}
+
+// bridge is a topic of the gateway itself: state, epoch, info, health, event.
+func (t topics) bridge(what string) string { return t.base + "/bridge/" + what }
+
+// device is a topic of a device: info, availability, lifecycle, result. ok is
+// false when the id is none.
+func (t topics) device(id, what string) (topic string, ok bool) {
+	if !protocol.ValidDeviceID(id) {
+		return "", false
+	}
+	return t.base + "/device/" + id + "/" + what, true
+}
+
+// point is a topic of a component or of one of its attributes (name is
+// "component" or "component/attribute"): state, event.
+func (t topics) point(id, name, what string) (topic string, ok bool) {
+	if !protocol.ValidDeviceID(id) || !validName(name) {
+		return "", false
+	}
+	return t.base + "/device/" + id + "/" + name + "/" + what, true
+}
+
+// validName reports whether name is "component" or "component/attribute".
+func validName(name string) bool {
+	component, attribute, two := strings.Cut(name, "/")
+	return validLevel(component) && (!two || validLevel(attribute))
+}
+
+// stream is where every accepted frame of a device goes.
+func (t topics) stream(id string) (topic string, ok bool) {
+	if !protocol.ValidDeviceID(id) {
+		return "", false
+	}
+	return t.base + "/stream/" + id, true
+}
+
+// order is where a message on a topic that takes commands wants to.
+type order struct {
+	device string
+	name   string // of the point for …/set, "" for …/command
+}
+
+// parseOrder takes a topic of …/set or …/command apart; ok is false for any
+// other topic and for a device id that is none.
+func (t topics) parseOrder(topic string) (o order, ok bool) {
+	rest, below := strings.CutPrefix(topic, t.base+"/device/")
+	if !below {
+		return order{}, false
+	}
+	device, rest, _ := strings.Cut(rest, "/")
+	if !protocol.ValidDeviceID(device) {
+		return order{}, false
+	}
+	if rest == "command" {
+		return order{device: device}, true
+	}
+	name, isSet := strings.CutSuffix(rest, "/set")
+	if !isSet || !validName(name) {
+		return order{}, false
+	}
+	return order{device: device, name: name}, true
+}

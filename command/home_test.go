@@ -63,12 +63,23 @@ func (h *home) stop() {
 // Whoever calls must be the only one who runs: then nothing is being written.
 func (h *home) kill() {
 	h.t.Helper()
-	dir := h.t.TempDir()
+	h.startFrom(h.image())
+}
+
+// image is what is on disk at this moment.
+func (h *home) image() (dir string) {
+	h.t.Helper()
+	dir = h.t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(h.dir)); err != nil {
 		h.t.Fatal(err)
 	}
+	return dir
+}
+
+func (h *home) startFrom(image string) {
+	h.t.Helper()
 	h.stop() // the old one's last words go to askers that are no more
-	h.dir = dir
+	h.dir = image
 	h.start()
 }
 
@@ -159,9 +170,10 @@ func (n *notes) none(t *testing.T) {
 
 // link is a device's connection as the hub lends it: it keeps what it is given.
 type link struct {
-	mu   sync.Mutex
-	got  []*protocol.Command
-	down bool
+	mu     sync.Mutex
+	got    []*protocol.Command
+	down   bool
+	onSend func() // nil = nothing
 }
 
 func (l *link) Send(c *protocol.Command) bool {
@@ -171,6 +183,9 @@ func (l *link) Send(c *protocol.Command) bool {
 		return false
 	}
 	l.got = append(l.got, c)
+	if l.onSend != nil {
+		l.onSend()
+	}
 	return true
 }
 

@@ -184,8 +184,53 @@ func TestWhatWasSentBeforeARestart(t *testing.T) {
 	}
 }
 
-// A kill between the mark and the sending must not press twice, nor may the
-// mark of a link that broke keep the button from being pressed.
+// A kill in the very moment of sending: that the button may have been pressed is
+// on disk already.
+func TestAButtonIsOnDiskAsSentBeforeItIsSent(t *testing.T) {
+	for name, story := range map[string]func(h *home, l *link){
+		"it waited": func(h *home, l *link) {
+			h.byMQTT("x", time.Hour, press)
+			settle()
+			h.Connected("lamp", boot1, l)
+		},
+		"the device is there": func(h *home, l *link) {
+			h.Connected("lamp", boot1, l)
+			h.byMQTT("x", time.Hour, press)
+		},
+		"it restarted while it was being marked": func(h *home, l *link) {
+			h.byMQTT("x", time.Hour, press)
+			settle()
+			h.Connected("lamp", boot2, &link{down: true})
+			h.Connected("lamp", boot1, l)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHome(t, func(h *home) {
+				h.t = t
+				h.mqtt()
+				var image string
+				l := &link{onSend: func() { image = h.image() }}
+				story(h, l)
+				l.last(t, 1)
+				h.startFrom(image)
+				after := h.mqtt()
+				if got := h.connect(boot1).last(t, 1); got.Attempt != 2 {
+					t.Fatalf("to the same boot it was sent again as attempt %d", got.Attempt)
+				}
+				after.none(t)
+				h.startFrom(h.image())
+				after = h.mqtt()
+				l = h.connect(boot2)
+				if r := after.one(t); r.Outcome != OutcomeUnknown || len(l.received()) != 0 {
+					t.Fatalf("%s, and to another boot %d were sent", r.Outcome, len(l.received()))
+				}
+			})
+		})
+	}
+}
+
+// A link that breaks before a marked button is sent must not keep it from being
+// pressed, for then we know that it was not.
 func TestTheMarkOfAButtonThatWasNotSent(t *testing.T) {
 	inHome(t, func(h *home) {
 		l := h.connect(boot1)

@@ -145,7 +145,11 @@ func (c *componentReader) attributes(key uint64) map[string]Attribute {
 		c.fail(key, "is not a map")
 		return nil
 	}
-	all := make(map[string]Attribute, min(n, maxAttributes))
+	if n > maxAttributes {
+		c.bad = &Refusal{Code: TooLarge, Message: number(n) + " attributes, at most " + number(maxAttributes)}
+		return nil
+	}
+	all := make(map[string]Attribute, n)
 	for i := 0; i < n && c.bad == nil; i++ {
 		name := c.text(key)
 		if _, twice := all[name]; twice {
@@ -222,7 +226,7 @@ func (c *componentReader) options(key uint64) []string {
 		c.fail(key, "is not an array")
 		return nil
 	}
-	var options []string
+	options := make([]string, 0, n)
 	for i := 0; i < n && c.bad == nil; i++ {
 		options = append(options, c.text(key))
 	}

@@ -74,7 +74,7 @@ func notCBOR(err error) *Refusal {
 	switch {
 	case errors.Is(err, io.EOF):
 		return malformed("an empty message")
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, cbor.ErrTruncated):
 		return malformed("the message ends before its time")
 	}
 	return malformed(strings.TrimPrefix(err.Error(), "cbor: "))

@@ -1,10 +1,6 @@
 package protocol
 
-import (
-	"math"
-
-	"github.com/hearthgate/hearthgate/internal/cbor"
-)
+import "github.com/hearthgate/hearthgate/internal/cbor"
 
 func (f *fields) error() Frame {
 	f.need(1)
@@ -82,7 +78,7 @@ func (f *fields) welcome() Frame {
 		Durability: Durability(f.uint(10, 0)),
 		Nonce:      f.nonce(11, 16),
 	}
-	f.list(12, math.MaxInt, func(r *cbor.Reader) {
+	f.list(12, MaxBoots, func(r *cbor.Reader) {
 		if n, err := r.Array(); err != nil || n != 2 {
 			f.fail(Malformed, f.key(12)+" holds something else than pairs")
 			return
@@ -113,7 +109,7 @@ func (f *fields) command() Frame {
 
 func (f *fields) grant() Frame {
 	g := &Grant{Device: f.text(1), Token: f.text(2), CA: f.bytes(3), ServerName: f.text(4), NextCA: f.bytes(6)}
-	f.list(5, math.MaxInt, func(r *cbor.Reader) {
+	f.list(5, maxURLs, func(r *cbor.Reader) {
 		g.URLs = append(g.URLs, f.readText(r, 5))
 	})
 	return g

@@ -95,8 +95,5 @@ var kinds = map[string][]trait{
 	},
 }
 
-// maxAttributes is how many attributes the richest kind has.
-const maxAttributes = 10
-
 // hasAttributes reports whether components of that kind are made of attributes.
 func hasAttributes(traits []trait) bool { return traits[0].name != "" }

@@ -20,6 +20,9 @@ const (
 	// DefaultFrame what it takes when it does not say.
 	MinFrame     = 512
 	DefaultFrame = 4096
+
+	maxURLs       = 16 // in a grant
+	maxAttributes = 32 // of a component; the richest kind of today has ten
 )
 
 // WithDefaults is l with its zero fields replaced by their defaults.

@@ -173,7 +173,7 @@ func TestRenewalWithoutARestart(t *testing.T) {
 	h := newHome(t, "localhost")
 	synctest.Test(t, func(t *testing.T) {
 		// The clock of the bubble starts in 2000, before our CA is valid.
-		time.Sleep(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC).Sub(time.Now()))
+		time.Sleep(time.Until(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)))
 		p := h.open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped := make(chan struct{})
@@ -199,7 +199,7 @@ func TestRenewalWithoutARestart(t *testing.T) {
 func TestANewAddressIsServedWithinAMinute(t *testing.T) {
 	h := newHome(t, "localhost", "192.168.1.7")
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC).Sub(time.Now()))
+		time.Sleep(time.Until(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)))
 		p := h.open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped := make(chan struct{})
@@ -240,7 +240,7 @@ func TestAClockInThePast(t *testing.T) {
 		if err := p.check(); err != nil || p.Leaf() != made {
 			t.Errorf("made another under a clock that cannot be right (%v)", err)
 		}
-		time.Sleep(built.Add(2*365*24*time.Hour).Sub(time.Now()) + time.Hour) // the network tells the time
+		time.Sleep(time.Until(built.Add(2*365*24*time.Hour)) + time.Hour) // the network tells the time
 		if err := p.check(); err != nil {
 			t.Fatal(err)
 		}

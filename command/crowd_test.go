@@ -18,8 +18,9 @@ import (
 // Every command carries the number under which it was asked as its value, so a
 // device can write down which it did.
 type crowd struct {
-	t *testing.T
-	h *home
+	t      *testing.T
+	h      *home
+	stored int // one command in so many has a ttl
 
 	mu    sync.Mutex
 	life  *life
@@ -115,7 +116,7 @@ func (c *crowd) begin(sure bool) {
 func (c *crowd) command(device string, n int, rng *rand.Rand) {
 	for range n {
 		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
-		a := &asked{device: device, momentary: rng.IntN(5) == 0, stored: rng.IntN(3) == 0, acts: map[protocol.Boot]int{}}
+		a := &asked{device: device, momentary: rng.IntN(5) == 0, stored: rng.IntN(c.stored) == 0, acts: map[protocol.Boot]int{}}
 		c.mu.Lock()
 		number := len(c.asked)
 		c.asked = append(c.asked, a)
@@ -339,7 +340,7 @@ func (c *crowd) checkActs(who string, a *asked, outcome Outcome, kills bool) {
 
 func TestTenThousandCommandsToAHundredFlakyDevices(t *testing.T) {
 	inHome(t, func(h *home) {
-		c := &crowd{t: t, h: h}
+		c := &crowd{t: t, h: h, stored: 8}
 		c.begin(true)
 		began := time.Now()
 		c.live(100, 100, func() {})
@@ -366,7 +367,7 @@ func TestTenThousandCommandsToAHundredFlakyDevices(t *testing.T) {
 // perhaps, and no button is pressed twice.
 func TestKillsInTheMiddle(t *testing.T) {
 	inHome(t, func(h *home) {
-		c := &crowd{t: t, h: h}
+		c := &crowd{t: t, h: h, stored: 2}
 		c.begin(false)
 		rng := rand.New(rand.NewPCG(3, 3))
 		c.live(20, 50, func() {

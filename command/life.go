@@ -125,7 +125,7 @@ func (s *Service) admitStored(c *command, d *device) *refusal {
 	if h := s.store.Health(); !h.Healthy {
 		return refuse(Failed, "a command that may have to wait cannot be stored now: %s", h.Err)
 	}
-	if d.link != nil && len(d.waiting) == 0 && d.unanswered() < MaxUnanswered {
+	if d.ready() && len(d.waiting) == 0 && d.unanswered() < MaxUnanswered {
 		c.marked, c.boot = true, d.boot
 	}
 	c.state = storing
@@ -194,7 +194,7 @@ func (s *Service) note(c *command, u store.Urgency) {
 
 // pump sends what can be sent, in order.
 func (s *Service) pump(d *device) {
-	for i := 0; i < len(d.waiting) && d.link != nil && d.unanswered() < MaxUnanswered; {
+	for i := 0; i < len(d.waiting) && d.ready() && d.unanswered() < MaxUnanswered; {
 		c := d.waiting[i]
 		if c.state == queued && c.left() > 0 {
 			if c.mustMark(d) {

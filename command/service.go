@@ -62,6 +62,10 @@ type device struct {
 // live reports whether a command without a ttl may go to the device.
 func (d *device) live() bool { return d.presence == store.Online || d.grace }
 
+// ready reports whether commands can be sent. A device that said bye has a link
+// for a moment more, but no longer listens.
+func (d *device) ready() bool { return d.link != nil && d.presence == store.Online }
+
 // unanswered counts what is at the device and still has time.
 func (d *device) unanswered() (n int) {
 	for _, c := range d.sent {

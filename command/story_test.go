@@ -236,6 +236,24 @@ func TestASleeperGetsItsCommandWhenItWakes(t *testing.T) {
 	})
 }
 
+func TestNothingIsSentAfterABye(t *testing.T) {
+	inHome(t, func(h *home) {
+		l := h.connect(boot1)
+		h.sleep(60) // the link ends when the gateway has acknowledged everything
+		n := h.ask("x", 0, on)
+		bell := h.ask("bell", time.Hour, press)
+		if len(l.received()) != 0 {
+			t.Fatal("sent to a device that said bye")
+		}
+		h.Disconnected("lamp", l)
+		for _, c := range h.connect(boot2).received() {
+			h.answer(c, protocol.ResultOK)
+		}
+		n.one(t)
+		bell.one(t)
+	})
+}
+
 func TestAnAbsurdWakeIntervalIsBounded(t *testing.T) {
 	inHome(t, func(h *home) {
 		h.sleep(1 << 63)

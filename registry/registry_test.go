@@ -263,7 +263,18 @@ func TestADescriptionStaysAndGrows(t *testing.T) {
 	if err := h.Describe("kitchen", first); err != nil {
 		t.Fatal(err)
 	}
-	made := []protocol.Component{{ID: "rssi", Kind: "sensor", Unit: "dBm", Category: "diagnostic", Auto: true}}
+	var made []protocol.Component
+	for _, r := range []protocol.Record{
+		{Name: "rssi", Unit: "dBm", Value: protocol.Int(-60)},
+		{Name: "mood", Value: protocol.Text("sunny")},
+		{Name: "leak", Value: protocol.Bool(false)},
+	} {
+		c, err := h.Description("kitchen").Check(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, *c)
+	}
 	for range 2 { // the second time it is known
 		d, err := h.AddComponents("kitchen", made)
 		if err != nil {
@@ -278,12 +289,11 @@ func TestADescriptionStaysAndGrows(t *testing.T) {
 		t.Fatal("the description is unknown after a restart")
 	}
 	d := h.Description("kitchen")
-	if d.Model != "TH-1" || d.Point("temperature") == nil || len(d.Points()) != 2 {
+	if d.Model != "TH-1" || d.Point("temperature") == nil {
 		t.Fatalf("after a restart: %+v", d)
 	}
-	if rssi := d.Point("rssi"); rssi == nil || !rssi.Component.Auto || rssi.Component.Unit != "dBm" ||
-		rssi.Component.Category != "diagnostic" {
-		t.Fatalf("the made component after a restart: %+v", rssi)
+	if diff := cmp.Diff(made, d.Components[1:]); diff != "" {
+		t.Fatalf("what records made, after a restart (-before +after):\n%s", diff)
 	}
 
 	// What cannot be used keeps the old one.
@@ -305,7 +315,7 @@ func TestADescriptionStaysAndGrows(t *testing.T) {
 	}
 	for range 2 {
 		d = h.Description("kitchen")
-		if d.Model != "TH-2" || len(d.Points()) != 1 || d.Point("rssi").Component.Name != "Signal" {
+		if d.Model != "TH-2" || len(d.Points()) != 3 || d.Point("rssi").Component.Name != "Signal" {
 			t.Fatalf("the second description: %+v", d)
 		}
 		h.restart()

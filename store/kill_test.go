@@ -1,0 +1,191 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
+)
+
+// killMe tells the test binary to be the process that gets killed; it holds the
+// data directory.
+const killMe = "HEARTHGATE_TEST_KILL_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killMe); dir != "" {
+		if err := appendForEver(dir); err != nil {
+			fmt.Println("error", err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const killDevices = 4
+
+func killDevice(i int) string { return fmt.Sprint("d", i) }
+
+// appendForEver appends entries of some devices and says on standard output
+// which were acknowledged, until it is killed.
+func appendForEver(dir string) error {
+	s, err := store.Open(store.Options{Dir: dir, Commit: 0})
+	if err != nil {
+		return err
+	}
+	counts, err := store.OpenTable[uint64](s, "counts")
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, killDevices)
+	for i := range killDevices {
+		go func() { failed <- appendFor(s, counts, killDevice(i)) }()
+	}
+	return <-failed
+}
+
+func appendFor(s *store.Store, counts *store.Table[uint64], device string) error {
+	window := make(chan struct{}, 8)
+	for seq := s.Hello(device, []protocol.Boot{{1}})[0] + 1; ; seq++ {
+		window <- struct{}{}
+		e := step{device: device, seq: seq}.entry()
+		e.Boot = protocol.Boot{1}
+		acked := func(err error) {
+			if err == nil {
+				fmt.Printf("%s %d\n", device, seq) // one write: killed before or after it
+			}
+			<-window
+		}
+		if _, err := s.Append(e, store.Measured, waiter(acked)); err != nil {
+			return err
+		}
+		if seq%8 == 0 {
+			if err := counts.Put(device, seq, store.Measured, nil); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Killed at any moment, the store starts again and has everything that was
+// acknowledged, once.
+func TestKill(t *testing.T) {
+	rounds := 200
+	if underRace {
+		rounds = 25
+	}
+	dir := t.TempDir()
+	if err := afterKill(dir, nil, nil, true); err != nil { // the checker's cursor begins here
+		t.Fatal(err)
+	}
+	acked := map[string]uint64{}  // as the killed one said
+	stored := map[string]uint64{} // as the log says
+	total := 0
+	for round := range rounds {
+		heard, err := runAndKill(dir, time.Duration(rand.IntN(60))*time.Millisecond, acked)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		total += heard
+		if err := afterKill(dir, acked, stored, round%20 == 0 || round == rounds-1); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	t.Logf("%d rounds, %d entries acknowledged, %v stored", rounds, total, stored)
+	if total == 0 {
+		t.Error("nothing was ever acknowledged")
+	}
+}
+
+// runAndKill starts a process that appends, kills it after a while and notes
+// what it said was acknowledged.
+func runAndKill(dir string, after time.Duration, acked map[string]uint64) (heard int, err error) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), killMe+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var device string
+		var seq uint64
+		if _, serr := fmt.Sscanf(lines.Text(), "%s %d", &device, &seq); serr != nil {
+			err = fmt.Errorf("the process said %q", lines.Text())
+			continue
+		}
+		acked[device] = max(acked[device], seq)
+		heard++
+	}
+	_ = cmd.Wait() // killed: that is no error
+	return heard, err
+}
+
+// afterKill opens the store and compares it with what was acknowledged. It reads
+// on from where it was the last time, by a cursor.
+func afterKill(dir string, acked, stored map[string]uint64, check bool) error {
+	s, err := store.Open(store.Options{Dir: dir, Commit: 0})
+	if err != nil {
+		return fmt.Errorf("the start is refused: %w", err)
+	}
+	defer s.Close()
+	tail, err := s.Tail("checker")
+	if err != nil {
+		return err
+	}
+	for tail.Lag() > 0 {
+		entries, skipped, nerr := tail.Next(context.Background(), 1000)
+		if nerr != nil || skipped > 0 {
+			return fmt.Errorf("read: %d skipped, %w", skipped, nerr)
+		}
+		for _, e := range entries {
+			err = errors.Join(err, inOrder(e, stored))
+			tail.Advance(e.Pos)
+		}
+	}
+	for i := range killDevices {
+		d := killDevice(i)
+		settled := s.Hello(d, []protocol.Boot{{1}})[0]
+		if stored[d] < acked[d] || settled != stored[d] {
+			err = errors.Join(err, fmt.Errorf("%s: acknowledged up to %d, stored up to %d, settled up to %d", d, acked[d], stored[d], settled))
+		}
+	}
+	counts, terr := store.OpenTable[uint64](s, "counts")
+	if terr == nil {
+		terr = counts.Each(func(d string, n uint64) error {
+			if n > stored[d] || n+8 < stored[d] {
+				return fmt.Errorf("%s: the table says %d, the log ends at %d", d, n, stored[d])
+			}
+			return nil
+		})
+	}
+	if h := s.Health(); h.Damaged > 0 {
+		err = errors.Join(err, fmt.Errorf("%d values are damaged", h.Damaged))
+	}
+	if check {
+		err = errors.Join(err, s.Check())
+	}
+	return errors.Join(err, terr)
+}
+
+// inOrder notes that e is stored and that it comes right behind the one before.
+func inOrder(e *store.Entry, stored map[string]uint64) error {
+	want := stored[e.Device] + 1
+	stored[e.Device] = e.Seq
+	if e.Seq != want || len(e.Records) == 0 || e.Records[0].Value != protocol.Int(int64(e.Seq)) {
+		return fmt.Errorf("%s: entry %+v comes where seq %d belongs", e.Device, e, want)
+	}
+	return nil
+}

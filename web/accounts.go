@@ -56,6 +56,7 @@ func (a *API) setMQTTUser(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Registry.SetMQTTUser(name, in.Password); err != nil {
 		return err
 	}
+	a.AccountChanged(name)
 	return writeJSON(w, http.StatusOK, map[string]any{"name": name})
 }
 
@@ -64,6 +65,7 @@ func (a *API) removeMQTTUser(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Registry.RemoveMQTTUser(name); err != nil {
 		return err
 	}
+	a.AccountChanged(name)
 	return writeJSON(w, http.StatusOK, map[string]any{"name": name, "removed": true})
 }
 

@@ -31,7 +31,10 @@ type Options struct {
 	Origins []string
 	// Status is what GET /api/v1/status shows; the composition fills it.
 	Status func() any
-	Log    *slog.Logger
+	// AccountChanged is told of an MQTT account that is gone or has another
+	// password, so that its connections end. May be nil.
+	AccountChanged func(name string)
+	Log            *slog.Logger
 }
 
 // API serves HTTP. Its two handlers differ only in who may ask.
@@ -44,6 +47,9 @@ type API struct {
 func New(o Options) *API {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.AccountChanged == nil {
+		o.AccountChanged = func(string) {}
 	}
 	a := &API{Options: o, mux: http.NewServeMux()}
 	a.routes()

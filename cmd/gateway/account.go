@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+func tokenCommand() *cobra.Command {
+	var role string
+	add := &cobra.Command{Use: "add NAME", Short: "Make a token for the API and print it, once", Args: cobra.ExactArgs(1),
+		Example: "  hearthgate token add dashboard --role control",
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := adminOf(c)
+			if err != nil {
+				return err
+			}
+			var out struct {
+				Name  string `json:"name"`
+				Role  string `json:"role"`
+				Token string `json:"token"`
+			}
+			if err := a.call(c.Context(), "POST", "/api/v1/tokens", map[string]string{"name": args[0], "role": role}, &out); err != nil {
+				return err
+			}
+			return a.show(out, func(w io.Writer) { fmt.Fprintln(w, out.Token) })
+		}}
+	add.Flags().StringVar(&role, "role", "control", "read, control (read and send commands) or admin")
+	list := &cobra.Command{Use: "list", Short: "The tokens, without their secrets", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		var out []struct {
+			Name    string `json:"name"`
+			Role    string `json:"role"`
+			Created int64  `json:"created"`
+		}
+		if err := a.call(c.Context(), "GET", "/api/v1/tokens", nil, &out); err != nil {
+			return err
+		}
+		return a.show(out, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "NAME\tROLE\tAGE")
+			for _, k := range out {
+				fmt.Fprintf(t, "%s\t%s\t%s\n", k.Name, k.Role, ago(k.Created))
+			}
+			_ = t.Flush()
+		})
+	}}
+	remove := &cobra.Command{Use: "remove NAME", Short: "End a token", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return change(c, "DELETE", "/api/v1/tokens/"+url.PathEscape(args[0]), nil, func(w io.Writer) {
+			fmt.Fprintf(w, "The token %s no longer works.\n", args[0])
+		})
+	}}
+	return group("token", "Tokens for the HTTP API", add, list, remove)
+}
+
+func mqttCommand() *cobra.Command {
+	var password string
+	add := &cobra.Command{Use: "add NAME", Short: "Make an account, or change its password (asked for, or from standard input)", Args: cobra.ExactArgs(1),
+		Example: "  echo $PASSWORD | hearthgate mqtt user add homeassistant",
+		RunE: func(c *cobra.Command, args []string) error {
+			if password == "" {
+				if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+					fmt.Fprint(c.ErrOrStderr(), "Password: ")
+				}
+				line, err := bufio.NewReader(c.InOrStdin()).ReadString('\n')
+				if err != nil && err != io.EOF {
+					return err
+				}
+				password = strings.TrimRight(line, "\r\n")
+			}
+			path := "/api/v1/mqtt/users/" + url.PathEscape(args[0])
+			return change(c, "PUT", path, map[string]string{"password": password}, func(w io.Writer) {
+				fmt.Fprintf(w, "The MQTT account %s is ready.\n", args[0])
+			})
+		}}
+	add.Flags().StringVar(&password, "password", "", "the password (others on this machine may see it; standard input is safer)")
+	list := &cobra.Command{Use: "list", Short: "The accounts", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		var out []string
+		if err := a.call(c.Context(), "GET", "/api/v1/mqtt/users", nil, &out); err != nil {
+			return err
+		}
+		return a.show(out, func(w io.Writer) {
+			for _, name := range out {
+				fmt.Fprintln(w, name)
+			}
+		})
+	}}
+	remove := &cobra.Command{Use: "remove NAME", Short: "End an account", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return change(c, "DELETE", "/api/v1/mqtt/users/"+url.PathEscape(args[0]), nil, func(w io.Writer) {
+			fmt.Fprintf(w, "The MQTT account %s is gone.\n", args[0])
+		})
+	}}
+	return group("mqtt", "The embedded MQTT broker", group("user", "Accounts of MQTT clients on the network", add, list, remove))
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
+	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/web"
+)
+
+// admin speaks the API to the running gateway, or, where none runs, to the data
+// directory itself through the same handlers.
+type admin struct {
+	data string
+	out  io.Writer
+	json bool
+}
+
+// call sends in as JSON (nil = no body) and reads the answer into out.
+func (a *admin) call(ctx context.Context, method, path string, in, out any) error {
+	resp, err := a.do(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("answer of the gateway: %w", err)
+	}
+	if out == nil {
+		return nil
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = body
+		return nil
+	}
+	return json.Unmarshal(body, out)
+}
+
+// do is call for answers that are streamed. A status of 400 or more is an error.
+func (a *admin) do(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return nil, err
+		}
+	}
+	request := func() (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, method, "http://hearthgate"+path, bytes.NewReader(body))
+	}
+	req, err := request()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := adminClient(a.data).Do(req)
+	if errors.Is(err, errNotRunning) {
+		if req, err = request(); err == nil {
+			resp, err = offline(a.data, req)
+		}
+	}
+	if err != nil {
+		return nil, clean(err)
+	}
+	if resp.StatusCode >= 400 {
+		defer func() { _ = resp.Body.Close() }()
+		return nil, answerError(resp)
+	}
+	return resp, nil
+}
+
+// clean drops what net/http puts around our own message.
+func clean(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+func answerError(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var e struct{ Error, Outcome, Message string }
+	switch {
+	case json.Unmarshal(body, &e) != nil:
+		return fmt.Errorf("the gateway answered %s", resp.Status)
+	case e.Error != "":
+		return errors.New(e.Error)
+	}
+	return fmt.Errorf("%s: %s", e.Outcome, e.Message)
+}
+
+// offline answers a request from the data directory while no gateway runs, so
+// that a device can be added before the first start of the service.
+func offline(data string, r *http.Request) (*http.Response, error) {
+	if _, err := os.Stat(filepath.Join(data, "gateway.db")); err != nil {
+		return nil, fmt.Errorf("%w, and there is no data of one in %s (start it with hearthgate serve, or give --data)", errNotRunning, data)
+	}
+	log := slog.New(slog.DiscardHandler)
+	s, err := store.Open(store.Options{Dir: data, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	reg, err := registry.Open(s, protocol.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	w := &recorder{status: http.StatusOK, header: http.Header{}}
+	web.New(web.Options{Store: s, Registry: reg, Log: log}).Admin().ServeHTTP(w, r)
+	return &http.Response{
+		StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header,
+		Body: io.NopCloser(&w.body), Request: r,
+	}, nil
+}
+
+// recorder keeps an answer in memory.
+type recorder struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+
+// show prints v as JSON, or lets table print it for people.
+func (a *admin) show(v any, table func(w io.Writer)) error {
+	if a.json {
+		e := json.NewEncoder(a.out)
+		e.SetEscapeHTML(false)
+		return e.Encode(v)
+	}
+	table(a.out)
+	return nil
+}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is every setting. Its names are the same in the file, in the
+// environment (HEARTHGATE_LISTEN_HTTPS) and as flags (--listen.https).
+type Config struct {
+	Data string
+
+	ListenHTTPS, ListenHTTP string
+	Origins                 []string
+	TLSCertificate, TLSKey  string
+
+	MQTTListen, MQTTBroker             string
+	MQTTUser, MQTTPassword             string
+	MQTTCA, MQTTCert, MQTTKey          string
+	MQTTBaseTopic                      string
+	MQTTDiscovery, MQTTDiscoveryPrefix string
+
+	StoreCommit, StoreRetain time.Duration
+
+	DeviceHeartbeat time.Duration
+	DeviceWindow    int
+
+	DeviceRate, AddressRate, AddressLinks, Links int
+
+	LogLevel, LogFormat string
+}
+
+// setting is one row of the table: how a name is read, shown and explained.
+type setting struct {
+	name   string
+	doc    string
+	value  value
+	secret bool
+}
+
+// value reads and shows one setting's text.
+type value interface {
+	Set(text string) error
+	String() string
+}
+
+// defaults is a configuration nobody touched.
+func defaults() *Config {
+	c := &Config{Data: defaultData()}
+	for _, s := range c.settings() {
+		if d := defaultTexts[s.name]; d != "" {
+			if err := s.value.Set(d); err != nil {
+				panic(fmt.Sprintf("default of %s: %v", s.name, err)) // a test runs this
+			}
+		}
+	}
+	return c
+}
+
+// defaultTexts holds the defaults that are not empty, as a person writes them.
+var defaultTexts = map[string]string{
+	"listen.https":          "0.0.0.0:8443",
+	"listen.http":           "127.0.0.1:8080",
+	"mqtt.listen":           "127.0.0.1:1883",
+	"mqtt.base_topic":       "hearthgate",
+	"mqtt.discovery":        "device",
+	"mqtt.discovery_prefix": "homeassistant",
+	"store.commit":          "1s",
+	"store.retain":          "90d",
+	"device.heartbeat":      "30s",
+	"device.window":         "16",
+	"limits.device_rate":    "50",
+	"limits.address_rate":   "20",
+	"limits.address_links":  "512",
+	"limits.links":          "20000",
+	"log.level":             "info",
+	"log.format":            "text",
+}
+
+// settings is the table of all settings of c, in the order of the example file.
+func (c *Config) settings() []setting {
+	return []setting{
+		{name: "data", doc: "directory of everything that is kept", value: text(&c.Data)},
+		{name: "listen.https", doc: "address for devices and programs, TLS; empty turns it off", value: address(&c.ListenHTTPS)},
+		{name: "listen.http", doc: "the same without TLS; keep it on loopback; empty turns it off", value: address(&c.ListenHTTP)},
+		{name: "listen.origins", doc: "pages that may connect besides our own", value: list{&c.Origins}},
+		{name: "tls.certificate", doc: "your own certificate (PEM); empty: from the local CA", value: text(&c.TLSCertificate)},
+		{name: "tls.key", doc: "its key (PEM)", value: text(&c.TLSKey)},
+		{name: "mqtt.listen", doc: "address of the embedded broker; empty: no embedded broker", value: address(&c.MQTTListen)},
+		{name: "mqtt.broker", doc: "another broker instead: mqtt://host:1883 or mqtts://host:8883", value: text(&c.MQTTBroker)},
+		{name: "mqtt.user", doc: "our account there", value: text(&c.MQTTUser)},
+		{name: "mqtt.password", doc: "its password (better in the environment than here)", value: text(&c.MQTTPassword), secret: true},
+		{name: "mqtt.ca", doc: "CA certificates to trust for mqtts (PEM); empty: the system's", value: text(&c.MQTTCA)},
+		{name: "mqtt.certificate", doc: "client certificate for mqtts (PEM)", value: text(&c.MQTTCert)},
+		{name: "mqtt.key", doc: "its key (PEM)", value: text(&c.MQTTKey)},
+		{name: "mqtt.base_topic", doc: "first level of our topics", value: topic{&c.MQTTBaseTopic}},
+		{name: "mqtt.discovery", doc: "how Home Assistant learns of devices: device, components or off", value: choice{&c.MQTTDiscovery, []string{"device", "components", "off"}}},
+		{name: "mqtt.discovery_prefix", doc: "first level of discovery topics", value: topic{&c.MQTTDiscoveryPrefix}},
+		{name: "store.commit", doc: "how long a measurement may wait for the disk; 0: never", value: duration{&c.StoreCommit}},
+		{name: "store.retain", doc: "how long raw values are kept; 0: for ever", value: duration{&c.StoreRetain}},
+		{name: "device.heartbeat", doc: "silence after which a link is asked for life (10s to 10m)", value: duration{&c.DeviceHeartbeat}},
+		{name: "device.window", doc: "frames a device may have un-acknowledged", value: count{&c.DeviceWindow, 1, 1024}},
+		{name: "limits.device_rate", doc: "frames/s of a device before it is slowed; 0: none", value: count{&c.DeviceRate, 0, 1 << 30}},
+		{name: "limits.address_rate", doc: "connections/s from one address; 0: none", value: count{&c.AddressRate, 0, 1 << 30}},
+		{name: "limits.address_links", doc: "connections from one address; 0: none", value: count{&c.AddressLinks, 0, 1 << 30}},
+		{name: "limits.links", doc: "connections in all; 0: none", value: count{&c.Links, 0, 1 << 30}},
+		{name: "log.level", doc: "debug, info, warn or error", value: choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}}},
+		{name: "log.format", doc: "text or json", value: choice{&c.LogFormat, []string{"text", "json"}}},
+	}
+}
+
+// check finds what single settings cannot see.
+func (c *Config) check() error {
+	switch {
+	case (c.TLSCertificate == "") != (c.TLSKey == ""):
+		return fmt.Errorf("tls.certificate and tls.key go together; one of them is empty")
+	case (c.MQTTCert == "") != (c.MQTTKey == ""):
+		return fmt.Errorf("mqtt.certificate and mqtt.key go together; one of them is empty")
+	case c.ListenHTTPS == "" && c.ListenHTTP == "":
+		return fmt.Errorf("listen.https and listen.http are both empty, so no device could connect")
+	case c.DeviceHeartbeat < 10*time.Second || c.DeviceHeartbeat > 10*time.Minute:
+		return fmt.Errorf("device.heartbeat must be 10s to 10m, not %s", showDuration(c.DeviceHeartbeat))
+	case c.MQTTBaseTopic == c.MQTTDiscoveryPrefix:
+		return fmt.Errorf("mqtt.base_topic and mqtt.discovery_prefix must differ, both are %q", c.MQTTBaseTopic)
+	}
+	return nil
+}
+
+// load puts the sources over each other: defaults, file, environment, flags.
+func load(file string, env func(string) (string, bool), flags map[string]string) (*Config, error) {
+	c := defaults()
+	byName := map[string]setting{}
+	for _, s := range c.settings() {
+		byName[s.name] = s
+	}
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("config: %w", err)
+		}
+		if err := readYAML(file, b, byName); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range c.settings() {
+		if v, ok := env(envName(s.name)); ok {
+			if err := s.value.Set(v); err != nil {
+				return nil, fmt.Errorf("environment %s: %w", envName(s.name), err)
+			}
+		}
+		if v, ok := flags[s.name]; ok {
+			if err := s.value.Set(v); err != nil {
+				return nil, fmt.Errorf("--%s: %w", s.name, err)
+			}
+		}
+	}
+	return c, c.check()
+}
+
+// envName of listen.https is HEARTHGATE_LISTEN_HTTPS.
+func envName(setting string) string {
+	return "HEARTHGATE_" + strings.ToUpper(strings.ReplaceAll(setting, ".", "_"))
+}
+
+// installed reports whether this is the installed program rather than one that
+// was built in a checkout.
+func installed() bool {
+	exe, err := os.Executable()
+	return err == nil && (strings.HasPrefix(exe, "/usr/") || strings.HasPrefix(exe, "/opt/"))
+}
+
+func defaultData() string {
+	if installed() {
+		return "/var/lib/hearthgate"
+	}
+	return "hearthgate-data"
+}
+
+// text is any text.
+type textValue struct{ p *string }
+
+func text(p *string) value             { return textValue{p} }
+func (v textValue) Set(s string) error { *v.p = s; return nil }
+func (v textValue) String() string     { return *v.p }
+
+// address is host:port, :port, or empty.
+type addressValue struct{ p *string }
+
+func address(p *string) value { return addressValue{p} }
+
+func (v addressValue) Set(s string) error {
+	if s != "" {
+		i := strings.LastIndexByte(s, ':')
+		if port, err := strconv.ParseUint(s[i+1:], 10, 16); i < 0 || err != nil || port > 65535 {
+			return fmt.Errorf("want an address and port such as 127.0.0.1:8080, not %q", s)
+		}
+	}
+	*v.p = s
+	return nil
+}
+func (v addressValue) String() string { return *v.p }
+
+// topic is levels of a topic without wildcards.
+type topic struct{ p *string }
+
+func (v topic) Set(s string) error {
+	bad := s == "" || strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") || strings.HasPrefix(s, "$") ||
+		strings.ContainsFunc(s, func(r rune) bool { return r == '+' || r == '#' || r < ' ' || r == 0x7f })
+	if bad {
+		return fmt.Errorf("want a topic such as home/hearthgate without + # $ or control characters, not %q", s)
+	}
+	*v.p = s
+	return nil
+}
+func (v topic) String() string { return *v.p }
+
+type choice struct {
+	p    *string
+	from []string
+}
+
+func (v choice) Set(s string) error {
+	if !slices.Contains(v.from, s) {
+		return fmt.Errorf("want one of %s, not %q", strings.Join(v.from, ", "), s)
+	}
+	*v.p = s
+	return nil
+}
+func (v choice) String() string { return *v.p }
+
+type count struct {
+	p        *int
+	min, max int
+}
+
+func (v count) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < v.min || n > v.max {
+		return fmt.Errorf("want a whole number from %d to %d, not %q", v.min, v.max, s)
+	}
+	*v.p = n
+	return nil
+}
+func (v count) String() string { return strconv.Itoa(*v.p) }
+
+// list is separated by commas in the environment and in flags.
+type list struct{ p *[]string }
+
+func (v list) Set(s string) error {
+	*v.p = nil
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*v.p = append(*v.p, item)
+		}
+	}
+	return nil
+}
+func (v list) String() string { return strings.Join(*v.p, ",") }
+
+// duration is Go's, and days: 90d.
+type duration struct{ p *time.Duration }
+
+func (v duration) Set(s string) error {
+	d, err := parseDuration(s)
+	if err != nil {
+		return err
+	}
+	*v.p = d
+	return nil
+}
+func (v duration) String() string { return showDuration(*v.p) }
+
+func parseDuration(s string) (time.Duration, error) {
+	bad := fmt.Errorf("want a duration such as 500ms, 30s, 5m, 12h or 90d, not %q", s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || !(n >= 0 && n <= 36500) { // NaN is neither
+			return 0, bad
+		}
+		return time.Duration(n * float64(24*time.Hour)), nil
+	}
+	if s == "0" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, bad
+	}
+	return d, nil
+}
+
+func showDuration(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "0"
+	case d%(24*time.Hour) == 0:
+		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// absolute makes the data directory independent of where we stand.
+func absolute(dir string) string {
+	if a, err := filepath.Abs(dir); err == nil {
+		return a
+	}
+	return dir
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func noEnv(string) (string, bool) { return "", false }
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hearthgate.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExampleEqualsTheDefaults(t *testing.T) {
+	c, err := load(write(t, exampleYAML), noEnv, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(defaults(), c); d != "" {
+		t.Errorf("the example file differs from the defaults:\n%s", d)
+	}
+	seen := map[string]setting{}
+	for _, s := range defaults().settings() {
+		if s.name != "data" {
+			seen[s.name] = s
+		}
+	}
+	w := walker{path: "x", settings: seen, seen: map[string]int{}}
+	if err := w.read([]byte(exampleYAML)); err != nil {
+		t.Fatal(err)
+	}
+	for name := range seen {
+		if _, ok := w.seen[name]; !ok {
+			t.Errorf("the example file does not show %s", name)
+		}
+	}
+}
+
+func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	file := write(t, "listen:\n  https: 0.0.0.0:1\n  http: 127.0.0.1:1\nlog.level: warn\nstore.retain: 30d\n")
+	env := func(name string) (string, bool) {
+		v, ok := map[string]string{"HEARTHGATE_LISTEN_HTTPS": "0.0.0.0:2", "HEARTHGATE_LISTEN_HTTP": ""}[name]
+		return v, ok
+	}
+	c, err := load(file, env, map[string]string{"listen.https": "0.0.0.0:3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ListenHTTPS != "0.0.0.0:3" || c.ListenHTTP != "" || c.LogLevel != "warn" || c.StoreRetain != 30*24*time.Hour || c.DeviceWindow != 16 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestWrongConfigurationNamesThePlace(t *testing.T) {
+	for name, c := range map[string]struct{ yaml, want string }{
+		"unknown key":      {"listen:\n  htps: x:1\n", ":2:3: unknown setting listen.htps; did you mean listen.https?"},
+		"unknown group":    {"lisen:\n  https: x:1\n", ":1:1: unknown setting lisen"},
+		"bad duration":     {"store:\n  commit: soon\n", ":2:11: store.commit: want a duration such as 500ms"},
+		"bad number":       {"device:\n  window: many\n", ":2:11: device.window: want a whole number"},
+		"bad choice":       {"log: {level: loud}\n", "log.level: want one of debug, info, warn, error"},
+		"bad address":      {"listen.http: 8080\n", "listen.http: want an address and port"},
+		"bad topic":        {"mqtt.base_topic: a/+/b\n", "mqtt.base_topic: want a topic"},
+		"twice":            {"log.level: info\nlog:\n  level: warn\n", "log.level is set twice, first in line 1"},
+		"a map for a word": {"log:\n  level: {a: b}\n", "log.level: want a single value"},
+		"not yaml":         {"log: [\n", "config "},
+		"half a pair":      {"tls.key: k.pem\n", "tls.certificate and tls.key go together"},
+		"heartbeat":        {"device.heartbeat: 1s\n", "device.heartbeat must be 10s to 10m, not 1s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(write(t, c.yaml), noEnv, nil)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{"90d": 90 * 24 * time.Hour, "0": 0, "1.5h": 90 * time.Minute, "250ms": 250 * time.Millisecond, "12h": 12 * time.Hour} {
+		d, err := parseDuration(text)
+		if err != nil || d != want {
+			t.Errorf("%s: got %v, %v", text, d, err)
+		}
+		if again, err := parseDuration(showDuration(d)); err != nil || again != d {
+			t.Errorf("%s is shown as %s", text, showDuration(d))
+		}
+	}
+	for _, bad := range []string{"", "-1s", "1", "d", "-3d", "1e9d", "NaNd"} {
+		if d, err := parseDuration(bad); err == nil {
+			t.Errorf("%q gave %v", bad, d)
+		}
+	}
+}

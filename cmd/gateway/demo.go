@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearthgate/hearthgate/client"
+	"github.com/hearthgate/hearthgate/sim"
+)
+
+func demoCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "A gateway, a broker and a simulated home, nothing to set up, nothing kept",
+		Args:  cobra.NoArgs,
+	}
+	settingFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error { return demo(c) }
+	return c
+}
+
+// demo runs on loopback with its data in a temporary directory, unless told
+// otherwise by flags. A port that is taken is named and the next one used.
+func demo(c *cobra.Command) error {
+	cfg, err := configOf(c)
+	if err != nil {
+		return err
+	}
+	out := c.OutOrStdout()
+	if !c.Flags().Changed("data") {
+		dir, err := os.MkdirTemp("", "hearthgate-demo-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		cfg.Data = filepath.Join(dir, "data")
+	}
+	if !c.Flags().Changed("listen.https") {
+		cfg.ListenHTTPS = "127.0.0.1:8443"
+	}
+	if !c.Flags().Changed("log.level") {
+		cfg.LogLevel = "warn"
+	}
+	for name, addr := range map[string]*string{"listen.https": &cfg.ListenHTTPS, "listen.http": &cfg.ListenHTTP, "mqtt.listen": &cfg.MQTTListen} {
+		if err := moveToFree(out, name, addr); err != nil {
+			return err
+		}
+	}
+	log := newLog(os.Stderr, cfg)
+	g, err := open(cfg, log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(c.Context())
+	defer stop()
+	home, err := g.furnish()
+	if err != nil {
+		g.close()
+		return err
+	}
+	g.explain(out, home)
+	lived := make(chan struct{})
+	go func() { home.Run(ctx, ctx); close(lived) }()
+	err = g.run(ctx)
+	stop()
+	<-lived
+	fmt.Fprintln(out, "\nThe demo is over; nothing of it is left.")
+	return err
+}
+
+func moveToFree(out io.Writer, name string, addr *string) error {
+	if *addr == "" {
+		return nil
+	}
+	free, err := freePort(*addr)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if free != *addr {
+		fmt.Fprintf(out, "%s: %s is taken, so this demo uses %s\n", name, *addr, free)
+		*addr = free
+	}
+	return nil
+}
+
+// furnish adds ten simulated devices to the gateway.
+func (g *gateway) furnish() (*sim.Fleet, error) {
+	url := g.address("listen.http")
+	if url == "" {
+		return nil, errors.New("listen.http is empty; the simulated home connects there")
+	}
+	fleet := &sim.Fleet{}
+	for _, d := range sim.Home(sim.Options{Seed: 1, Start: time.Now()}) {
+		token, err := g.registry.Add(d.ID, d.Name)
+		if err != nil {
+			return nil, fmt.Errorf("simulated home: %w", err)
+		}
+		fleet.Add(d, client.Config{Firmware: "1.0.0", Options: client.Options{URL: "ws://" + url + "/device", Token: token}})
+	}
+	return fleet, nil
+}
+
+// explain says what runs, where to look and what to try.
+func (g *gateway) explain(out io.Writer, home *sim.Fleet) {
+	mqttHost, mqttPort := "127.0.0.1", "1883"
+	if g.broker != nil {
+		mqttHost, mqttPort, _ = net.SplitHostPort(g.broker.Addr().String())
+	}
+	at := ""
+	if mqttPort != "1883" {
+		at = " -p " + mqttPort
+	}
+	if mqttHost != "127.0.0.1" {
+		at = " -h " + mqttHost + at
+	}
+	var ids []string
+	for _, m := range home.Members() {
+		ids = append(ids, m.ID)
+	}
+	base := g.cfg.MQTTBaseTopic
+	fmt.Fprintf(out, `Hearthgate %s is running with a simulated home of %d devices:
+  %s
+
+  devices    wss://%s/device   (without TLS: ws://%s/device)
+  MQTT       %s:%s   topics %s/#, Home Assistant discovery under %s/#
+  API        http://%s/api/v1
+  data       %s (gone when the demo ends)
+
+Try, in another terminal:
+  mosquitto_sub%s -t '%s/#' -v
+  mosquitto_pub%s -t %s/device/living-room-lamp/light/set -m '{"state":"ON","brightness":40}'
+  %s watch --data %s
+
+Ctrl-C ends it.
+`, versionText(), len(ids), wrap(ids, 72), g.address("listen.https"), g.address("listen.http"),
+		mqttHost, mqttPort, base, g.cfg.MQTTDiscoveryPrefix, g.address("listen.http"), g.cfg.Data,
+		at, base, at, base, ourCommand(), g.cfg.Data)
+}
+
+// wrap joins words with commas in lines of about so many letters.
+func wrap(words []string, width int) string {
+	var b strings.Builder
+	col := 0
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(",")
+			if col += len(w) + 2; col > width {
+				b.WriteString("\n ")
+				col = len(w)
+			}
+			b.WriteString(" ")
+		}
+		b.WriteString(w)
+	}
+	return b.String()
+}
+
+// ourCommand is how a person would start this program again.
+func ourCommand() string {
+	exe, err := os.Executable()
+	if err == nil && strings.Contains(exe, "go-build") {
+		return "go run ./cmd/gateway"
+	}
+	return filepath.Base(exe)
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// finding is the answer of one check. An empty advice is all right.
+type finding struct {
+	Check  string `json:"check"`
+	OK     bool   `json:"ok"`
+	Said   string `json:"said"`
+	Advice string `json:"advice,omitempty"`
+}
+
+func doctorCommand() *cobra.Command {
+	c := &cobra.Command{Use: "doctor", Short: "Look for what keeps the gateway from working", Args: cobra.NoArgs}
+	settingFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := configOf(c)
+		if err != nil {
+			return err
+		}
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		found := examine(c.Context(), cfg)
+		bad := 0
+		for _, f := range found {
+			if !f.OK {
+				bad++
+			}
+		}
+		err = a.show(found, func(w io.Writer) { printFindings(w, found) })
+		if err == nil && bad > 0 {
+			return quietError{fmt.Errorf("%d checks failed", bad)}
+		}
+		return err
+	}
+	return c
+}
+
+func printFindings(w io.Writer, found []finding) {
+	for _, f := range found {
+		mark := "ok  "
+		if !f.OK {
+			mark = "BAD "
+		}
+		fmt.Fprintf(w, "%s %-12s %s\n", mark, f.Check, f.Said)
+		if f.Advice != "" {
+			fmt.Fprintf(w, "     %-12s %s\n", "", f.Advice)
+		}
+	}
+}
+
+func examine(ctx context.Context, cfg *Config) []finding {
+	data := absolute(cfg.Data)
+	running := false
+	if c, err := dialAdmin(ctx, data); err == nil {
+		running = true
+		_ = c.Close()
+	}
+	found := []finding{checkClock(), checkData(data), checkSpace(data), checkRunning(running)}
+	for name, addr := range map[string]string{"listen.https": cfg.ListenHTTPS, "listen.http": cfg.ListenHTTP} {
+		if addr != "" {
+			found = append(found, checkPort(name, addr, running))
+		}
+	}
+	if cfg.MQTTBroker == "" && cfg.MQTTListen != "" {
+		found = append(found, checkPort("mqtt.listen", cfg.MQTTListen, running))
+	}
+	if running && cfg.ListenHTTPS != "" {
+		found = append(found, checkCertificate(cfg, data))
+	}
+	return found
+}
+
+func checkClock() finding {
+	f := finding{Check: "clock", OK: true, Said: time.Now().Format(time.RFC3339)}
+	if time.Now().Before(buildDate) {
+		f.OK, f.Advice = false, "is before this program was built; set it (timedatectl set-ntp true)"
+	}
+	return f
+}
+
+func checkData(dir string) finding {
+	f := finding{Check: "data", Said: dir}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		f.OK, f.Said = true, dir+" is not there yet; the first start makes it"
+	case err != nil:
+		f.Advice = err.Error()
+	case !info.IsDir():
+		f.Advice = "is not a directory; give another with --data"
+	case info.Mode().Perm()&0o077 != 0:
+		f.Advice = fmt.Sprintf("others can read it (mode %o): chmod 700 %s", info.Mode().Perm(), dir)
+	default:
+		f.OK = true
+	}
+	return f
+}
+
+// enough free space for the log's budget and a copy for a backup.
+const enough = 1 << 30
+
+func checkSpace(dir string) finding {
+	for {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(dir, &s); err == nil {
+			free := uint64(s.Bavail) * uint64(s.Bsize)
+			f := finding{Check: "disk", OK: free >= enough, Said: fmt.Sprintf("%d MB free", free>>20)}
+			if !f.OK {
+				f.Advice = "less than 1 GB: make room, or shorten store.retain"
+			}
+			return f
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return finding{Check: "disk", Said: "cannot be asked"}
+		}
+		dir = up
+	}
+}
+
+func checkRunning(running bool) finding {
+	if running {
+		return finding{Check: "gateway", OK: true, Said: "is running"}
+	}
+	return finding{Check: "gateway", OK: true, Said: "is not running"}
+}
+
+// checkPort: while the gateway runs somebody must answer, otherwise nobody may.
+func checkPort(name, addr string, running bool) finding {
+	f := finding{Check: name, Said: addr}
+	if !running {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			f.Advice = fmt.Sprintf("%v: stop the other program or set %s", err, name)
+			return f
+		}
+		f.OK, f.Said = true, addr+" is free"
+		_ = l.Close()
+		return f
+	}
+	c, err := net.DialTimeout("tcp", reachable(addr), 2*time.Second)
+	if err != nil {
+		f.Advice = "the gateway runs, but nobody answers here: " + err.Error()
+		return f
+	}
+	f.OK, f.Said = true, addr+" answers"
+	_ = c.Close()
+	return f
+}
+
+// reachable is where a listener on all addresses can be reached from here.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func checkCertificate(cfg *Config, data string) finding {
+	f := finding{Check: "certificate"}
+	roots := x509.NewCertPool()
+	if pem, err := os.ReadFile(filepath.Join(data, "ca", "ca.crt")); err == nil && cfg.TLSCertificate == "" {
+		roots.AppendCertsFromPEM(pem)
+	} else {
+		roots = nil
+	}
+	d := &net.Dialer{Timeout: 3 * time.Second}
+	conn, err := tls.DialWithDialer(d, "tcp", reachable(cfg.ListenHTTPS), &tls.Config{RootCAs: roots})
+	if err != nil {
+		f.Said, f.Advice = "not accepted", err.Error()
+		return f
+	}
+	defer func() { _ = conn.Close() }()
+	leaf := conn.ConnectionState().PeerCertificates[0]
+	f.OK, f.Said = true, "valid until "+leaf.NotAfter.Format(time.DateOnly)
+	return f
+}

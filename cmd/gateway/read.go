@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func watchCommand() *cobra.Command {
+	return &cobra.Command{Use: "watch [DEVICE]", Short: "Show what devices say as it is committed", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		path := "/api/v1/live"
+		if len(args) == 1 {
+			path += "?device=" + url.QueryEscape(args[0])
+		}
+		resp, err := a.do(c.Context(), "GET", path, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			if a.json {
+				fmt.Fprintln(a.out, lines.Text())
+			} else {
+				printLive(a.out, lines.Bytes())
+			}
+		}
+		if err := lines.Err(); err != nil && c.Context().Err() == nil {
+			return fmt.Errorf("the gateway went away: %w", err)
+		}
+		return nil
+	}}
+}
+
+func printLive(w io.Writer, line []byte) {
+	var e struct {
+		Device, N, VS, Cause string
+		Received             int64
+		V                    json.Number
+		VB                   *bool
+		State                any // a presence, or false for what changed no state
+		Skipped              uint64
+	}
+	if json.Unmarshal(line, &e) != nil {
+		return
+	}
+	at := time.UnixMilli(e.Received).Format("15:04:05")
+	presence, isPresence := e.State.(string)
+	switch {
+	case e.Skipped > 0:
+		fmt.Fprintf(w, "… %d entries were too fast to show\n", e.Skipped)
+	case isPresence:
+		fmt.Fprintf(w, "%s  %-24s %s (%s)\n", at, e.Device, presence, e.Cause)
+	default:
+		value := e.VS
+		if e.V != "" {
+			value = e.V.String()
+		} else if e.VB != nil {
+			value = map[bool]string{true: "ON", false: "OFF"}[*e.VB]
+		}
+		fmt.Fprintf(w, "%s  %-24s %-24s %s\n", at, e.Device, e.N, value)
+	}
+}
+
+// spanFlags are --from and --to; query gives them to the API.
+func spanFlags(c *cobra.Command) func() url.Values {
+	from := c.Flags().String("from", "", "beginning: 2026-01-31T12:00:00Z, or a time back such as 24h")
+	to := c.Flags().String("to", "", "end, not included")
+	return func() url.Values {
+		q := url.Values{}
+		if *from != "" {
+			q.Set("from", *from)
+		}
+		if *to != "" {
+			q.Set("to", *to)
+		}
+		return q
+	}
+}
+
+func historyCommand() *cobra.Command {
+	c := &cobra.Command{Use: "history DEVICE NAME", Short: "The values of one component", Args: cobra.ExactArgs(2),
+		Example: "  hearthgate history kitchen temperature --from 24h"}
+	span := spanFlags(c)
+	limit := c.Flags().Int("limit", 0, "at most so many (default 10000)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		q := span()
+		q.Set("name", args[1])
+		if *limit > 0 {
+			q.Set("limit", fmt.Sprint(*limit))
+		}
+		var out struct {
+			Device  string `json:"device"`
+			Name    string `json:"name"`
+			Samples []struct {
+				T json.Number     `json:"t"`
+				V json.RawMessage `json:"v"`
+			} `json:"samples"`
+		}
+		if err := a.call(c.Context(), "GET", devicePath(args[0], "/history?"+q.Encode()), nil, &out); err != nil {
+			return err
+		}
+		return a.show(out, func(w io.Writer) {
+			for _, s := range out.Samples {
+				t, _ := s.T.Float64()
+				fmt.Fprintf(w, "%s  %s\n", time.UnixMilli(int64(t*1000)).Format("2006-01-02 15:04:05.000"), s.V)
+			}
+			if len(out.Samples) == 0 {
+				fmt.Fprintln(c.ErrOrStderr(), "Nothing in that span.")
+			}
+		})
+	}
+	return c
+}
+
+func exportCommand() *cobra.Command {
+	c := &cobra.Command{Use: "export [DEVICE]", Short: "Everything that was said, as CSV or JSON lines", Args: cobra.MaximumNArgs(1),
+		Example: "  hearthgate export --format csv --output home.csv"}
+	span := spanFlags(c)
+	format := c.Flags().String("format", "csv", "csv or jsonl")
+	output := c.Flags().StringP("output", "o", "", "file to write (default: standard output)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		q := span()
+		q.Set("format", *format)
+		path := "/api/v1/export?"
+		if len(args) == 1 {
+			path = devicePath(args[0], "/export?")
+		}
+		resp, err := a.do(c.Context(), "GET", path+q.Encode(), nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if *output == "" {
+			_, err = io.Copy(a.out, resp.Body)
+			return err
+		}
+		return save(*output, resp.Body)
+	}
+	return c
+}
+
+// save writes a whole file or none.
+func save(path string, from io.Reader) error {
+	f, err := os.CreateTemp(dirOf(path), ".export-*")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+func dirOf(path string) string {
+	for i := len(path) - 1; i >= 0; i-- {
+		if os.IsPathSeparator(path[i]) {
+			return path[:i+1]
+		}
+	}
+	return "."
+}
+
+func statusCommand() *cobra.Command {
+	return &cobra.Command{Use: "status", Short: "How the gateway is", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		var out map[string]any
+		if err := a.call(c.Context(), "GET", "/api/v1/status", nil, &out); err != nil {
+			return err
+		}
+		if len(out) == 0 {
+			return errNotRunning
+		}
+		return a.show(out, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			printTree(t, "", out)
+			_ = t.Flush()
+		})
+	}}
+}
+
+func printTree(w io.Writer, prefix string, m map[string]any) {
+	for _, k := range sortedKeys(m) {
+		if sub, ok := m[k].(map[string]any); ok {
+			printTree(w, prefix+k+".", sub)
+			continue
+		}
+		v := m[k]
+		if f, ok := v.(float64); ok && f == float64(int64(f)) {
+			v = int64(f)
+		}
+		fmt.Fprintf(w, "%s%s\t%v\n", prefix, k, v)
+	}
+}
+
+func cursorCommand() *cobra.Command {
+	list := &cobra.Command{Use: "list", Short: "The readers of the log and how far behind they are", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		var out []struct {
+			Name     string `json:"name"`
+			Position uint64 `json:"position"`
+			Lag      uint64 `json:"lag"`
+			Open     bool   `json:"open"`
+		}
+		if err := a.call(c.Context(), "GET", "/api/v1/cursors", nil, &out); err != nil {
+			return err
+		}
+		return a.show(out, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "NAME\tPOSITION\tBEHIND\tREADING")
+			for _, cur := range out {
+				fmt.Fprintf(t, "%s\t%d\t%d\t%v\n", cur.Name, cur.Position, cur.Lag, cur.Open)
+			}
+			_ = t.Flush()
+		})
+	}}
+	remove := &cobra.Command{Use: "remove NAME", Short: "Drop a reader that is gone for good", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return change(c, "DELETE", "/api/v1/cursors/"+url.PathEscape(args[0]), nil, func(w io.Writer) {
+			fmt.Fprintf(w, "The cursor %s is dropped.\n", args[0])
+		})
+	}}
+	return group("cursor", "Readers of the log", list, remove)
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// sent is the answer to a command: its outcome, or that it waits.
+type sent struct {
+	ID      string         `json:"id"`
+	Outcome string         `json:"outcome,omitempty"`
+	Status  string         `json:"status,omitempty"`
+	Message string         `json:"message,omitempty"`
+	MS      int64          `json:"ms,omitempty"`
+	Until   int64          `json:"until,omitempty"`
+	State   map[string]any `json:"state,omitempty"`
+}
+
+func sendCommand() *cobra.Command {
+	var ttl, wait, cancel string
+	c := &cobra.Command{
+		Use:   "send DEVICE NAME=VALUE…",
+		Short: "Send a command to a device and say its outcome",
+		Example: `  hearthgate send living-room-lamp lamp/on=true lamp/brightness=40
+  hearthgate send garden-sensor interval=60 --ttl 1h
+  hearthgate send garden-sensor --cancel 4f2a`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 || len(args) == 1 && cancel == "" {
+				return errors.New("say the device and what to set: DEVICE NAME=VALUE…")
+			}
+			for _, a := range args[1:] {
+				if name, _, ok := strings.Cut(a, "="); !ok || name == "" {
+					return fmt.Errorf("want NAME=VALUE, not %q", a)
+				}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if cancel != "" {
+				path := devicePath(args[0], "/commands/"+url.PathEscape(cancel))
+				return change(c, "DELETE", path, nil, func(w io.Writer) { fmt.Fprintln(w, "cancelled") })
+			}
+			return send(c, args[0], args[1:], ttl, wait)
+		},
+	}
+	c.Flags().StringVar(&ttl, "ttl", "", "let it wait for the device so long: 30s, 1h")
+	c.Flags().StringVar(&wait, "wait", "", "wait so long for the outcome (default: until a device that is awake has answered)")
+	c.Flags().StringVar(&cancel, "cancel", "", "take back the waiting command of this id")
+	return c
+}
+
+func send(c *cobra.Command, device string, settings []string, ttl, wait string) error {
+	a, err := adminOf(c)
+	if err != nil {
+		return err
+	}
+	in := map[string]any{"set": asSet(settings)}
+	if ttl != "" {
+		in["ttl"] = ttl
+	}
+	q := url.Values{"values": {"text"}}
+	if wait != "" {
+		if d, err := time.ParseDuration(wait); err != nil || d < 0 {
+			return usageError{fmt.Errorf("--wait: want a duration such as 5s, not %q", wait)}
+		}
+		q.Set("wait", wait)
+	}
+	var out sent
+	if err := a.call(c.Context(), http.MethodPost, devicePath(device, "/command?"+q.Encode()), in, &out); err != nil {
+		return err
+	}
+	if err := a.show(out, func(w io.Writer) { printSent(w, out) }); err != nil {
+		return err
+	}
+	if out.Outcome != "ok" && out.Status == "" {
+		return quietError{errors.New(out.Outcome)}
+	}
+	return nil
+}
+
+// orderedSet is a JSON object that keeps the order of its names.
+type orderedSet [][2]string
+
+// asSet splits name=value. The values go as texts; the gateway reads them as
+// what the device's description says they are.
+func asSet(settings []string) orderedSet {
+	var set orderedSet
+	for _, s := range settings {
+		name, value, _ := strings.Cut(s, "=")
+		set = append(set, [2]string{name, value})
+	}
+	return set
+}
+
+func (s orderedSet) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, kv := range s {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		for j, text := range kv {
+			q, err := json.Marshal(text)
+			if err != nil {
+				return nil, err
+			}
+			if b = append(b, q...); j == 0 {
+				b = append(b, ':')
+			}
+		}
+	}
+	return append(b, '}'), nil
+}
+
+func printSent(w io.Writer, s sent) {
+	if s.Status != "" {
+		fmt.Fprintf(w, "%s until %s (id %s; hearthgate send DEVICE --cancel %s takes it back)\n",
+			s.Status, time.UnixMilli(s.Until).Format(time.DateTime), s.ID, s.ID)
+		return
+	}
+	fmt.Fprintf(w, "%s in %d ms", s.Outcome, s.MS)
+	if s.Message != "" {
+		fmt.Fprintf(w, ": %s", s.Message)
+	}
+	fmt.Fprintln(w)
+	for _, name := range sortedKeys(s.State) {
+		fmt.Fprintf(w, "  %s = %v\n", name, s.State[name])
+	}
+}

@@ -80,13 +80,14 @@ func (s *settling) answer() {
 		b = *s.frame.Boot
 	}
 	c := l.counter(b)
-	c.seq = max(c.seq, s.frame.Seq)
 	if s.repeat {
+		c.seq = max(c.seq, s.frame.Seq)
 		c.due, l.acksDue = true, true
 		l.kick()
 		return
 	}
-	l.gather()
+	l.gather() // the ack of what is below goes first
+	c.seq = max(c.seq, s.frame.Seq)
 	l.hub.Counters.Settled.Add(1)
 	l.hub.Counters.Errors.Add(1)
 	l.sendLocked(s.frame)

@@ -105,7 +105,8 @@ func (l *addresses) leave(key netip.Addr) {
 }
 
 // makeRoom keeps the map bounded: it forgets addresses that are idle long
-// enough to have a full bucket, and if that is not enough, any without a link.
+// enough to have a full bucket, and if that is not enough, any without a link,
+// an eighth at a time, so that it costs little for each newcomer.
 func (l *addresses) makeRoom(now time.Time) {
 	if l.idle < maxAddresses {
 		return
@@ -117,7 +118,7 @@ func (l *addresses) makeRoom(now time.Time) {
 		}
 	}
 	for k, a := range l.of {
-		if l.idle < maxAddresses {
+		if l.idle < maxAddresses*7/8 {
 			return
 		}
 		if a.links == 0 {

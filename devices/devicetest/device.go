@@ -92,11 +92,17 @@ func (h *Home) Ask(q Request) (*Device, *http.Response) {
 		}
 	}
 	io.WriteString(d.Conn, "\r\n")
+	return d, d.ReadResponse()
+}
+
+// ReadResponse reads the answer to a request.
+func (d *Device) ReadResponse() *http.Response {
+	d.home.t.Helper()
 	r, err := http.ReadResponse(d.reader, nil)
 	if err != nil {
-		h.t.Fatalf("no answer to the request: %v", err)
+		d.home.t.Fatalf("no answer to the request: %v", err)
 	}
-	return d, r
+	return r
 }
 
 // Open opens a connection and says nothing on it.

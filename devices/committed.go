@@ -7,17 +7,33 @@ import (
 
 // Committed is called by the log's committer for each telemetry frame of the
 // link, in order, when it is durable: the frame no longer counts against the
-// window, and an ack is due. The acks of one commit gather until the writer
-// comes to them.
+// window, and an ack is due. The acks of one commit gather until all of its
+// frames are told (see sendAcks).
 func (l *link) Committed(e *store.Entry, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done(err)
 	if c := l.counter(e.Boot); c != nil && err == nil {
 		c.seq = max(c.seq, e.Seq)
-		c.due, l.acksDue = true, true
-		l.kick()
+		c.due = true
+		if !l.acksDue {
+			l.acksDue = true
+			l.hub.acking = append(l.hub.acking, l)
+		}
 	}
+}
+
+// sendAcks is called by the committer when it has told everyone of a commit.
+func (h *Hub) sendAcks() {
+	for i, l := range h.acking {
+		h.acking[i] = nil
+		l.mu.Lock()
+		if l.acksDue {
+			l.kick()
+		}
+		l.mu.Unlock()
+	}
+	h.acking = h.acking[:0]
 }
 
 // done takes a frame off the window.

@@ -64,6 +64,8 @@ type Hub struct {
 	draining atomic.Bool    // Shutdown began
 	running  sync.WaitGroup // one a link, and one a request that may become one
 
+	acking []*link // that have acks to send; owned by the log's committer
+
 	mu sync.Mutex // no other lock is taken while it is held
 	// guarded by mu
 	devices map[string]*device
@@ -95,6 +97,7 @@ func New(o Options) *Hub {
 	}
 	h.remember()
 	o.Registry.Watch(h.changed)
+	o.Store.AfterCommitted(h.sendAcks)
 	return h
 }
 

@@ -314,6 +314,7 @@ func (s *Store) publish() {
 	for _, r := range settled {
 		r.w.Committed(r.e, nil)
 	}
+	s.roundOver()
 }
 
 // takeSettled removes the repeats whose seq is durable by now.
@@ -340,6 +341,20 @@ func (s *Store) tellSettled() {
 	s.mu.Unlock()
 	for _, r := range settled {
 		r.w.Committed(r.e, nil)
+	}
+	if len(settled) > 0 {
+		s.roundOver()
+	}
+}
+
+// AfterCommitted sets the one function that is called after each round of calls
+// to Waiters, from the same goroutine: what they began can be finished there
+// once for the whole commit, such as one ack for many frames. It must not block.
+func (s *Store) AfterCommitted(f func()) { s.told.Store(&f) }
+
+func (s *Store) roundOver() {
+	if f := s.told.Load(); f != nil {
+		(*f)()
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -148,6 +149,8 @@ type Store struct {
 	}
 
 	badBlocks sync.Map // of those that were reported: Position → true
+
+	told atomic.Pointer[func()] // see AfterCommitted
 
 	// Owned by the committer.
 	committer committer

@@ -29,7 +29,7 @@ func switchOn(id, left uint64) *protocol.Command {
 
 func TestACommandIsDoneOnceAndItsLostStateComesAsTelemetry(t *testing.T) {
 	desk := &lamp{}
-	play(t, client.Config{OnCommand: desk.obey}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{OnCommand: desk.obey}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{})
 		l.send(switchOn(7, 5000))
 		if got := expect[*protocol.Result](l); got.ID != 7 || got.Code != protocol.ResultOK || len(got.Records) != 1 {
@@ -56,7 +56,7 @@ func TestACommandIsDoneOnceAndItsLostStateComesAsTelemetry(t *testing.T) {
 
 func TestACommandThatIsStillBeingDoneIsNotDoneAgain(t *testing.T) {
 	desk := &lamp{delay: 30 * time.Second}
-	play(t, client.Config{OnCommand: desk.obey}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{OnCommand: desk.obey}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{})
 		l.send(switchOn(7, 60_000))
 		time.Sleep(time.Second)
@@ -74,7 +74,7 @@ func TestACommandThatIsStillBeingDoneIsNotDoneAgain(t *testing.T) {
 
 func TestNothingIsBegunAfterTheTimeLeft(t *testing.T) {
 	desk := &lamp{delay: 3 * time.Second}
-	play(t, client.Config{OnCommand: desk.obey}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{OnCommand: desk.obey}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{})
 		l.send(switchOn(1, 10_000))
 		l.send(switchOn(2, 2_000)) // its turn comes after three seconds
@@ -91,7 +91,7 @@ func TestNothingIsBegunAfterTheTimeLeft(t *testing.T) {
 }
 
 func TestADeviceThatTakesNoCommandsSaysSo(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{})
 		l.send(switchOn(1, 1000))
 		if got := expect[*protocol.Result](l); got.Code != protocol.ResultUnsupported {
@@ -102,7 +102,7 @@ func TestADeviceThatTakesNoCommandsSaysSo(t *testing.T) {
 
 func TestASleeperWaitsForItsCommandsAndComesBackInTime(t *testing.T) {
 	desk := &lamp{delay: time.Second}
-	play(t, client.Config{OnCommand: desk.obey, WakeInterval: time.Minute}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{OnCommand: desk.obey, WakeInterval: time.Minute}, func(t *testing.T, g *gateway, d *client.Device) {
 		d.Report(temperature(8.5))
 		d.Sleep(time.Minute)
 		l := g.welcome(protocol.Welcome{Waiting: 1})

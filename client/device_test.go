@@ -14,7 +14,7 @@ import (
 
 // play runs a device against a scripted gateway in simulated time and ends it
 // when the story is over.
-func play(t *testing.T, cfg client.Config, story func(g *gateway, d *client.Device)) {
+func play(t *testing.T, cfg client.Config, story func(t *testing.T, g *gateway, d *client.Device)) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		cfg.Options = g.options()
@@ -22,7 +22,7 @@ func play(t *testing.T, cfg client.Config, story func(g *gateway, d *client.Devi
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); d.Run(ctx) }()
-		story(g, d)
+		story(t, g, d)
 		cancel()
 		// Whoever still dials or says bye is let go.
 		for {
@@ -41,7 +41,7 @@ func temperature(v float64) protocol.Record {
 }
 
 func TestWhatIsNotAcknowledgedIsSentAgain(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		d.Report(temperature(1.5))
 		d.Report(temperature(2.5))
 		d.Report(temperature(3.5))
@@ -81,7 +81,7 @@ func TestWhatIsNotAcknowledgedIsSentAgain(t *testing.T) {
 }
 
 func TestTheWindowIsKept(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{Window: 2})
 		for v := range 5 {
 			d.Report(temperature(float64(v) + 0.5))
@@ -107,7 +107,7 @@ func TestAFullSpoolDropsItsOldestAndLeavesItsNumberOut(t *testing.T) {
 			dropped = append(dropped, f.Records[0].Value.AsFloat())
 		}
 	}}
-	play(t, cfg, func(g *gateway, d *client.Device) {
+	play(t, cfg, func(t *testing.T, g *gateway, d *client.Device) {
 		for v := range 5 {
 			d.Report(temperature(float64(v) + 0.5))
 		}
@@ -127,7 +127,7 @@ func TestAFullSpoolDropsItsOldestAndLeavesItsNumberOut(t *testing.T) {
 
 func TestTheDescriptionGoesBeforeTelemetryWhenItIsAsked(t *testing.T) {
 	desc := &protocol.Describe{Model: "TH-1", Components: []protocol.Component{{ID: "temperature", Kind: "sensor"}}}
-	play(t, client.Config{Describe: desc}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{Describe: desc}, func(t *testing.T, g *gateway, d *client.Device) {
 		d.Report(temperature(20.5))
 		l := g.welcome(protocol.Welcome{Describe: true})
 		got := expect[*protocol.Describe](l)
@@ -144,7 +144,7 @@ func TestTheDescriptionGoesBeforeTelemetryWhenItIsAsked(t *testing.T) {
 func TestAnErrorSettlesItsFrameAlone(t *testing.T) {
 	var fates []client.Fate
 	cfg := client.Config{OnSettled: func(f client.Fate) { fates = append(fates, f) }}
-	play(t, cfg, func(g *gateway, d *client.Device) {
+	play(t, cfg, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{})
 		d.Report(temperature(1.5))
 		d.Report(temperature(2.5))
@@ -164,7 +164,7 @@ func TestAnErrorSettlesItsFrameAlone(t *testing.T) {
 }
 
 func TestOneBadFrameDoesNotHoldUpTheRest(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		d.Report(temperature(1.5))
 		d.Report(temperature(2.5))
 		for range 2 {
@@ -180,7 +180,7 @@ func TestOneBadFrameDoesNotHoldUpTheRest(t *testing.T) {
 }
 
 func TestAckOfAGatewayWithoutDiskIsNoReceipt(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{Window: 1, Durability: protocol.InMemory})
 		d.Report(temperature(1.5))
 		d.Report(temperature(2.5))
@@ -201,7 +201,7 @@ func TestAckOfAGatewayWithoutDiskIsNoReceipt(t *testing.T) {
 }
 
 func TestAHigherCounterThanOursMeansANewBoot(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		d.Report(temperature(1.5))
 		l := g.welcome(protocol.Welcome{Settled: 40})
 		first := l.hello.Boot
@@ -217,7 +217,7 @@ func TestAHigherCounterThanOursMeansANewBoot(t *testing.T) {
 }
 
 func TestFramesOfAnEarlierBootKeepTheirName(t *testing.T) {
-	play(t, client.Config{}, func(g *gateway, d *client.Device) {
+	play(t, client.Config{}, func(t *testing.T, g *gateway, d *client.Device) {
 		l := g.welcome(protocol.Welcome{})
 		first := l.hello.Boot
 		d.Report(temperature(1.5))

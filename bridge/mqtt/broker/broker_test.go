@@ -394,7 +394,7 @@ func TestARemovedAccountIsCutOff(t *testing.T) {
 // A home with more topics than a client's queue has places.
 func TestALateSubscriberGetsEveryRetainedMessage(t *testing.T) {
 	b, _ := start(t)
-	const topics = 2*maxQueued + 100
+	const topics = maxQueued + 1000
 	for i := range topics {
 		if err := b.Publish(fmt.Sprintf("hearthgate/device/d%d/temperature/state", i), true, []byte("21.5")); err != nil {
 			t.Fatal(err)

@@ -449,6 +449,10 @@ func TestMosquittosClients(t *testing.T) {
 			if out, _ := run("mosquitto_sub", "-A", stranger, "-u", "ann", "-P", "secret", "-t", "workshop/#", "-W", "10"); !strings.Contains(out, "denied") {
 				t.Errorf("ann's subscription elsewhere: %q", out)
 			}
+			out, _ := run("mosquitto_pub", "-t", "hearthgate/bridge/state", "-m", "offline", "-r", "-q", "1")
+			if told := strings.Contains(out, "Not authorized"); told != (version == "mqttv5") {
+				t.Errorf("a message that is refused, where only MQTT 5 can say so: %q", out)
+			}
 		})
 	}
 }

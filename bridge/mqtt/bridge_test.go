@@ -232,7 +232,11 @@ func (h *home) add(id string, cs ...protocol.Component) {
 
 func (h *home) describe(id string, cs ...protocol.Component) {
 	h.t.Helper()
-	if err := h.reg.Describe(id, &protocol.Describe{Model: "M", Components: cs}); err != nil {
+	f, err := protocol.Decode(protocol.Append(nil, &protocol.Describe{Model: "M", Components: cs}), protocol.Limits{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.reg.Describe(id, f.(*protocol.Describe)); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -273,8 +277,10 @@ func (h *home) append(e *store.Entry) {
 	}
 }
 
-// run starts a bridge with short waits; change may set options.
-func (h *home) run(o Options) *Bridge {
+// run starts a bridge with short waits.
+func (h *home) run(o Options) { h.runWith(o, func(*Bridge) {}) }
+
+func (h *home) runWith(o Options, change func(*Bridge)) {
 	h.t.Helper()
 	o.Store, o.Registry, o.Commands = h.store, h.reg, h.cmds
 	b, err := New(o)
@@ -282,6 +288,7 @@ func (h *home) run(o Options) *Bridge {
 		h.t.Fatal(err)
 	}
 	b.debounce, b.settle, b.birthDelay, b.backoff = 10*time.Millisecond, 30*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond
+	change(b)
 	ctx, cancel := context.WithCancel(h.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
@@ -295,7 +302,6 @@ func (h *home) run(o Options) *Bridge {
 			}
 		}
 	}
-	return b
 }
 
 func number(name string, f float64) protocol.Record {

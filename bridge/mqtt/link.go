@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ type link struct {
 	client   paho.Client
 	refusals *refusals
 	patience time.Duration
-	direct   Publisher
+	direct   func(topic string, retained bool, payload []byte) error
 	skipped  func(message)
 	ctx      context.Context // ends with the link; its cause says why
 	end      context.CancelCauseFunc
@@ -83,7 +84,7 @@ func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { received(l, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost(err) })
 	if b.o.Dial != nil {
-		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Dial(ctx) })
+		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Dial() })
 	} else {
 		o.SetDialer(&net.Dialer{Timeout: 10 * time.Second})
 	}
@@ -128,7 +129,10 @@ func (l *link) publish(m message, done func(error)) {
 		return
 	}
 	if l.direct != nil {
-		l.direct.Publish(m.topic, m.retained, m.payload, done)
+		if m.retained {
+			m.payload = bytes.Clone(m.payload) // the broker keeps it, but not the batch around it
+		}
+		done(l.direct(m.topic, m.retained, m.payload))
 		return
 	}
 	places := 1

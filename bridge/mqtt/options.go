@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -38,20 +37,13 @@ type Options struct {
 	KeyFile  string
 
 	// Dial makes a connection in another way, to the embedded broker.
-	Dial func(ctx context.Context) (net.Conn, error)
-	// Direct is a shorter way for what is published, beside the connection, to
-	// a broker in this process; nil = none.
-	Direct Publisher
+	Dial func() (net.Conn, error)
+	// Direct is a shorter way than the connection for what is published to a
+	// broker in this process, which has it at QoS 1 when Direct returns and may
+	// keep payload. It is called from several goroutines; nil = none.
+	Direct func(topic string, retained bool, payload []byte) error
 
 	Log *slog.Logger // nil = discard
-}
-
-// Publisher hands a message to a broker, QoS 1. It is called from several
-// goroutines, in order from each. done is called once, from any goroutine, with
-// nil when the broker has it. payload may be used until done is called, and not
-// after.
-type Publisher interface {
-	Publish(topic string, retained bool, payload []byte, done func(error))
 }
 
 // Kinds of discovery.

@@ -19,11 +19,13 @@ type entity struct {
 // entities are what Home Assistant is told of a device, in the order described.
 func (n Names) entities(d registry.Device) []entity {
 	var es []entity
+	keys := map[string]bool{}
 	var light *protocol.Component // its points come in a row and make one entity
 	for _, p := range d.Description.Points() {
 		switch {
 		case !JSONLight(p.Component):
-			if e, ok := n.plain(d, p); ok {
+			if e, ok := n.plain(d, p); ok && !keys[e.key] {
+				keys[e.key] = true
 				es = append(es, e)
 			}
 		case p.Component != light:
@@ -50,8 +52,8 @@ func (n Names) plain(d registry.Device, p *protocol.Point) (entity, bool) {
 		}
 	}
 	switch {
-	case !p.Reports:
-		return entity{}, false
+	case !p.Reports || p.Momentary():
+		return entity{}, false // nothing to show: what is asked for is no state
 	case p.Type == protocol.BoolPoint:
 		return n.binarySensor(d, p), true
 	}
@@ -62,27 +64,32 @@ func (n Names) plain(d registry.Device, p *protocol.Point) (entity, bool) {
 func (n Names) begin(d registry.Device, c *protocol.Component, attribute, platform, class string) entity {
 	key := c.ID
 	if attribute != "" {
-		// No component id begins with '_' and no attribute has a '-', so this
-		// is the key of nothing else.
+		// No component id begins with '_' and no attribute of a known kind has
+		// a '-', so this is the key of nothing else.
 		key = "_" + c.ID + "-" + attribute
 	}
 	e := entity{key: key, platform: platform}
 	e.body.text("unique_id", n.node(d.ID)+"_"+key)
 	e.body.text("default_entity_id", platform+"."+slug(d.ID+"_"+strings.TrimPrefix(key, "_")))
-	e.body.text("name", nameOf(c, attribute, class))
+	e.body.text("name", nameOf(c, attribute, platform, class))
 	e.body.text("device_class", class)
 	return e
 }
 
-// nameOf is "" where Home Assistant names the entity after its class by itself.
-func nameOf(c *protocol.Component, attribute, class string) string {
-	switch {
-	case attribute != "":
-		return orElse(c.Name, spoken(c.ID)) + " " + strings.ReplaceAll(attribute, "_", " ")
-	case c.Name != "" || class == "":
-		return orElse(c.Name, spoken(c.ID))
+// nameOf is "" where Home Assistant names the entity after its class by itself,
+// in the language of its user.
+func nameOf(c *protocol.Component, attribute, platform, class string) string {
+	name := orElse(c.Name, spoken(c.ID))
+	if attribute != "" {
+		return name + " " + strings.ReplaceAll(attribute, "_", " ")
 	}
-	return ""
+	if c.Name == "" && class != "" && class != "enum" {
+		switch platform {
+		case "sensor", "binary_sensor", "number", "button":
+			return ""
+		}
+	}
+	return name
 }
 
 // spoken makes "water_meter" "Water meter".
@@ -134,7 +141,7 @@ func (n Names) sensor(d registry.Device, p *protocol.Point) entity {
 	} else if p.Attribute == "" {
 		e.body.text("state_class", stateClass(c.StateClass))
 		e.body.text("unit_of_measurement", u.name)
-		if c.Precision != nil && u.factor == 1 {
+		if c.Precision != nil && u.factor == 1 && (p.Type == protocol.NumberPoint || class != "") {
 			e.body.int("suggested_display_precision", int64(*c.Precision))
 		}
 	}

@@ -84,7 +84,7 @@ func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { received(l, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost(err) })
 	if b.o.Dial != nil {
-		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Dial() })
+		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Dial(ctx) })
 	} else {
 		o.SetDialer(&net.Dialer{Timeout: 10 * time.Second})
 	}

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -37,7 +38,7 @@ type Options struct {
 	KeyFile  string
 
 	// Dial makes a connection in another way, to the embedded broker.
-	Dial func() (net.Conn, error)
+	Dial func(context.Context) (net.Conn, error)
 	// Direct is a shorter way than the connection for what is published to a
 	// broker in this process, which has it at QoS 1 when Direct returns and may
 	// keep payload. It is called from several goroutines; nil = none.

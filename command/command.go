@@ -6,22 +6,22 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
-// Outcome is how a command ended. DESIGN's table: exactly one for each.
+// Outcome is how a command ended: exactly one for each.
 type Outcome string
 
 // The outcomes.
 const (
-	OK             Outcome = "ok"
-	Failed         Outcome = "failed"
-	Denied         Outcome = "denied"
-	Invalid        Outcome = "invalid"
-	Unsupported    Outcome = "unsupported"
-	Busy           Outcome = "busy"
-	Offline        Outcome = "offline"
-	Expired        Outcome = "expired"
-	Superseded     Outcome = "superseded"
-	Cancelled      Outcome = "cancelled"
-	OutcomeUnknown Outcome = "outcome_unknown"
+	OK             Outcome = "ok"              // the device said so, as the next two
+	Failed         Outcome = "failed"          // or it could not be stored
+	Denied         Outcome = "denied"          // or the asker may not
+	Invalid        Outcome = "invalid"         // wrong form, type, range or option; or the device said so
+	Unsupported    Outcome = "unsupported"     // no such device or name, or not settable; or the device said so
+	Busy           Outcome = "busy"            // too many wait already, or the device said so
+	Offline        Outcome = "offline"         // it needed a live device and there was none
+	Expired        Outcome = "expired"         // its time ran out before it was sent, or the device said too late
+	Superseded     Outcome = "superseded"      // a newer command sets every name of one that waits
+	Cancelled      Outcome = "cancelled"       // a person took it back while it waited
+	OutcomeUnknown Outcome = "outcome_unknown" // sent, and no answer came in time, or it restarted before it answered a button or an action
 )
 
 // Limits of commands.

@@ -219,11 +219,11 @@ func (f *flaky) serve(life *life, p *pipe, stop <-chan struct{}) {
 }
 
 func (f *flaky) away(life *life) {
-	switch f.rng.IntN(3) {
+	switch f.rng.IntN(8) {
 	case 0:
 		life.service.Presence(f.id, store.Sleeping, false, 5)
 		f.sleep(20 * time.Second)
-	case 1:
+	case 1, 2:
 		life.service.Presence(f.id, store.Online, true, 5)
 		time.Sleep(10 * time.Second)
 		life.service.Presence(f.id, store.Lost, false, 5)
@@ -340,7 +340,7 @@ func (c *crowd) checkActs(who string, a *asked, outcome Outcome, kills bool) {
 
 func TestTenThousandCommandsToAHundredFlakyDevices(t *testing.T) {
 	inHome(t, func(h *home) {
-		c := &crowd{t: t, h: h, stored: 8}
+		c := &crowd{t: t, h: h, stored: 10}
 		c.begin(true)
 		began := time.Now()
 		c.live(100, 100, func() {})

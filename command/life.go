@@ -9,8 +9,8 @@ import (
 	"github.com/hearthgate/hearthgate/store"
 )
 
-// command is one command on its way. All functions of this file that have no
-// lock in their name's comment are called with the service's mu held.
+// command is one command on its way. The functions of this file are called with
+// Service.mu held, except those whose comment says "without the lock".
 type command struct {
 	// Set at birth.
 	number    uint64 // counts up over all commands
@@ -342,7 +342,9 @@ func (s *Service) finish(c *command, o Outcome, message string, state []protocol
 }
 
 // finishUnstored ends a command whose row did not reach the disk, so far as we
-// know.
+// know. The row is deleted behind it; if a kill lets it through but not its
+// deletion, the command is taken up again by the next start: the one way to a
+// second outcome, and only while the disk is stuck.
 func (s *Service) finishUnstored(c *command, o Outcome, message string) {
 	c.stored = false
 	_ = s.table.Delete(c.key(), store.Now, nil)

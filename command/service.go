@@ -76,18 +76,25 @@ func (d *device) unanswered() (n int) {
 	return n
 }
 
-// recentIDs is a ring of the last ids.
+// recentIDs is a ring of the last ids, empty for the many devices that nobody
+// commands.
 type recentIDs struct {
-	ids  [64]uint64 // 0 = free; no command has that id
+	ids  []uint64
 	next int
 }
 
+const maxRecentIDs = 32
+
 func (r *recentIDs) add(id uint64) {
+	if len(r.ids) < maxRecentIDs {
+		r.ids = append(r.ids, id)
+		return
+	}
 	r.ids[r.next] = id
-	r.next = (r.next + 1) % len(r.ids)
+	r.next = (r.next + 1) % maxRecentIDs
 }
 
-func (r *recentIDs) has(id uint64) bool { return id != 0 && slices.Contains(r.ids[:], id) }
+func (r *recentIDs) has(id uint64) bool { return slices.Contains(r.ids, id) }
 
 // New reads what waits from the store. Outcomes owed to a registered asker are
 // given again once it registers; those owed to an asker of before the restart

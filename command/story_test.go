@@ -181,6 +181,25 @@ func TestALinkThatEndsTakesNothing(t *testing.T) {
 	})
 }
 
+func TestTheLastAnswersAreKnown(t *testing.T) {
+	inHome(t, func(h *home) {
+		l := h.connect(boot1)
+		for i := range 100 {
+			h.ask("", 0, on)
+			h.answer(l.last(t, i+1), protocol.ResultOK)
+		}
+		for i, c := range l.received() {
+			known := h.Answered("lamp", &protocol.Result{ID: c.ID})
+			if i >= 100-16 && !known {
+				t.Fatalf("the answer to command %d of 100 is not known: a device repeats its last 16", i)
+			}
+			if i < 50 && known {
+				t.Fatalf("the answer to command %d of 100 is still known", i)
+			}
+		}
+	})
+}
+
 func TestALateAnswerChangesNothing(t *testing.T) {
 	inHome(t, func(h *home) {
 		l := h.connect(boot1)

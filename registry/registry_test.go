@@ -419,20 +419,6 @@ func TestAPITokens(t *testing.T) {
 	}
 }
 
-func TestRolesInclude(t *testing.T) {
-	for _, c := range []struct {
-		has, need Role
-		want      bool
-	}{
-		{Read, Read, true}, {Read, Control, false}, {Control, Read, true}, {Control, Admin, false},
-		{Admin, Control, true}, {"", Read, false}, {"", "", false},
-	} {
-		if got := c.has.Includes(c.need); got != c.want {
-			t.Errorf("%q includes %q: %v", c.has, c.need, got)
-		}
-	}
-}
-
 func TestMQTTAccounts(t *testing.T) {
 	h := newHome(t)
 	for _, name := range []string{"node-red", "ha"} {

@@ -20,10 +20,7 @@ const (
 	Admin   Role = "admin"
 )
 
-// Includes reports whether who has role r may do what needs role need.
-func (r Role) Includes(need Role) bool { return r.rank() > 0 && r.rank() >= need.rank() }
-
-func (r Role) rank() int { return slices.Index([]Role{Read, Control, Admin}, r) + 1 }
+func (r Role) known() bool { return r == Read || r == Control || r == Admin }
 
 // Token is an API token without its secret.
 type Token struct {
@@ -44,7 +41,7 @@ func (r *Registry) AddToken(name string, role Role) (token string, err error) {
 	if !protocol.ValidDeviceID(name) {
 		return "", fmt.Errorf("add token %q: %w: want [a-z0-9][a-z0-9-]{0,62}", name, ErrBadName)
 	}
-	if role.rank() == 0 {
+	if !role.known() {
 		return "", fmt.Errorf("add token %q: role %q: want read, control or admin", name, role)
 	}
 	token, sum := newToken(apiToken, name)

@@ -32,32 +32,6 @@ func (d *Description) Check(r *Record) (*Component, error) {
 	return nil, nil
 }
 
-// CheckAll checks the records of one frame and returns the components that they
-// make, each once. The error is a *Refusal that names the record. Records of a
-// new name have to agree on its type from the first on.
-func (d *Description) CheckAll(records []Record) ([]Component, error) {
-	var made []Component
-	var place map[string]int // of a name in made
-	for i := range records {
-		c, err := d.Check(&records[i])
-		if err == nil && c != nil {
-			if first, ok := place[c.ID]; !ok {
-				if place == nil {
-					place = map[string]int{}
-				}
-				place[c.ID] = len(made)
-				made = append(made, *c)
-			} else if made[first].Kind != c.Kind || made[first].Text != c.Text {
-				err = fmt.Errorf("%s differs in type from the first record of that name", quote(c.ID))
-			}
-		}
-		if err != nil {
-			return nil, wrong("record " + number(i) + ": " + err.Error())
-		}
-	}
-	return made, nil
-}
-
 // checkUnknown decides about a name that has no point.
 func (d *Description) checkUnknown(r *Record) (*Component, error) {
 	id, attribute, slash := strings.Cut(r.Name, "/")

@@ -136,28 +136,6 @@ func TestANewNameMakesAComponent(t *testing.T) {
 	}
 }
 
-func TestTheRecordsOfAFrameAgreeOnNewNames(t *testing.T) {
-	d := describe(t, Component{ID: "a", Kind: "switch"})
-	made, err := d.CheckAll([]Record{
-		{Name: "a", Value: Bool(true)},
-		{Name: "b", Value: Int(1)}, {Name: "b", Value: Float(1.5), Time: 1},
-		{Name: "c", Value: Bool(true)},
-	})
-	if err != nil || len(made) != 2 || made[0].ID != "b" || made[1].ID != "c" {
-		t.Errorf("made %v, error %v", made, err)
-	}
-	for want, records := range map[string][]Record{
-		"error 2: record 1: \"b\" differs in type from the first record of that name": {{Name: "b", Value: Int(1)}, {Name: "b", Value: Text("x")}},
-		"error 2: record 2: a is a number, must be a bool":                            {{Name: "b", Value: Int(1)}, {Name: "c", Value: Int(1)}, {Name: "a", Value: Int(1)}},
-	} {
-		made, err := d.CheckAll(records)
-		var r *Refusal
-		if !errors.As(err, &r) || r.Error() != want || made != nil {
-			t.Errorf("%v, made %v, want %s", err, made, want)
-		}
-	}
-}
-
 func TestADescriptionThatCannotBeUsed(t *testing.T) {
 	none := Attribute{}
 	for want, c := range map[string]Component{

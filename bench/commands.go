@@ -190,10 +190,10 @@ func (b *bench) pushes() int { return commandRate + int(b.window.Seconds()*comma
 
 // directRoundTrip: the devices are MQTT clients over WebSocket that answer.
 func (b *bench) directRoundTrip() (r roundTrip, err error) {
-	err = b.withMosquitto(func(m *mosquitto) error {
+	err = b.withMosquitto(false, "", func(m *mosquitto) error {
 		name := func(i int) string { return fmt.Sprintf("sim-%d", i) }
 		devices, err := connectAll(b.devices, func(i int) (*mqttDevice, error) {
-			d, err := connectMQTTDevice(m.plain, name(i))
+			d, err := connectMQTTDevice(m.devices, name(i))
 			if err != nil {
 				return nil, err
 			}
@@ -214,7 +214,7 @@ func (b *bench) directRoundTrip() (r roundTrip, err error) {
 		}
 		r, err = c.time(b.devices, m.process)
 		return err
-	}, "")
+	})
 	return r, err
 }
 
@@ -227,12 +227,12 @@ func (b *bench) embeddedRoundTrip() (r roundTrip, err error) {
 }
 
 func (b *bench) externalRoundTrip() (r roundTrip, err error) {
-	err = b.withMosquitto(func(m *mosquitto) error {
+	err = b.withMosquitto(false, "", func(m *mosquitto) error {
 		return b.withGateway(func(g *gateway) error {
 			r, err = b.roundTrip(g, m.mqtt, g.process, m.process)
 			return err
 		}, "--mqtt.broker", "mqtt://"+m.mqtt.address)
-	}, "")
+	})
 	return r, err
 }
 

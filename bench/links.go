@@ -21,6 +21,7 @@ type crowd struct {
 	server  *process
 	connect func(i int) (resting, error)
 	beat    func(all []resting) (stop func()) // sends heartbeats, where clients do
+	ended   atomic.Pointer[error]             // why the first link ended that did
 }
 
 // rest is what a run with idle connections measured.
@@ -61,6 +62,9 @@ func (c *crowd) measure(n int, window time.Duration) (r rest, err error) {
 		return r, fmt.Errorf("no heartbeat of %d connections in %v", n, window)
 	}
 	r.beat /= float64(r.beats)
+	if err := c.ended.Load(); err != nil {
+		return r, fmt.Errorf("an idle connection ended: %w", *err)
+	}
 	r.memory = (c.server.rss() - empty) / float64(n)
 
 	closeAll(all)
@@ -81,7 +85,10 @@ func (c *crowd) arrive(n int, beats *atomic.Int64) ([]resting, error) {
 	return connectAll(n, func(i int) (resting, error) {
 		d, err := c.connect(i)
 		if err == nil {
-			go d.idle(beats)
+			go func() {
+				err := d.idle(beats)
+				c.ended.CompareAndSwap(nil, &err)
+			}()
 		}
 		return d, err
 	})
@@ -162,12 +169,12 @@ func (b *bench) gatewayRest(secure bool) (r rest, err error) {
 }
 
 func (b *bench) mosquittoRest(secure bool) (r rest, err error) {
-	err = b.withMosquitto(func(m *mosquitto) error {
+	err = b.withMosquitto(secure, "", func(m *mosquitto) error {
 		c := crowd{server: m.process, beat: beatMQTT, connect: func(i int) (resting, error) {
-			return connectMQTTDevice(m.target(secure), fmt.Sprintf("sim-%d", i))
+			return connectMQTTDevice(m.devices, fmt.Sprintf("sim-%d", i))
 		}}
 		r, err = c.measure(b.connections, b.restFor())
 		return err
-	}, "")
+	})
 	return r, err
 }

@@ -90,7 +90,7 @@ type report struct {
 func newReport(b *bench) *report {
 	return &report{
 		Date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), Machine: machine(), Quick: b.quick,
-		Versions: []string{"hearthgate " + firstLine(b.gateway, "version"), firstLine("mosquitto", "-h"), runtime.Version()},
+		Versions: []string{firstLine(b.gateway, "version"), firstLine("mosquitto", "-h"), runtime.Version()},
 		Disk:     diskSpeed(b.dir), progress: os.Stderr,
 	}
 }

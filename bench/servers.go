@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // A gateway is `hearthgate serve` under measurement.
@@ -84,10 +85,11 @@ func (g *gateway) enrol(n int) ([]credential, error) {
 	return all, nil
 }
 
-// A mosquitto is the peer: Debian's, with the listeners that devices would use.
+// A mosquitto is the peer: Debian's, with a plain listener for programs and a
+// WebSocket listener for devices, secure or not.
 type mosquitto struct {
 	*process
-	plain, secure, mqtt target
+	devices, mqtt target
 }
 
 // mosquittoConfig lets the peer be as fast as it can: no Nagle, no limit to
@@ -98,13 +100,10 @@ allow_anonymous true
 log_type error
 set_tcp_nodelay true
 max_queued_messages 0
+persistence_location %s/
 listener %s 127.0.0.1
 listener %s 127.0.0.1
 protocol websockets
-listener %s 127.0.0.1
-protocol websockets
-certfile %s
-keyfile %s
 `
 
 // mosquittoSaved is as near to durable as mosquitto comes without writing its
@@ -115,52 +114,51 @@ persistence true
 autosave_interval 1
 `
 
-func (m *mosquitto) target(secure bool) target {
-	if secure {
-		return m.secure
-	}
-	return m.plain
-}
-
-// withMosquitto runs a new mosquitto for as long as use takes.
-func (b *bench) withMosquitto(use func(*mosquitto) error, extra string) error {
+// withMosquitto runs a new mosquitto for as long as use takes; extra goes into
+// its configuration.
+func (b *bench) withMosquitto(secure bool, extra string, use func(*mosquitto) error) error {
 	return b.inDir(func(dir string) error {
-		m, err := b.startMosquitto(dir, extra)
+		m, err := b.startMosquitto(dir, secure, extra)
 		if err != nil {
 			return err
 		}
 		defer m.stop()
-		if err := m.listening(m.mqtt.address, m.plain.address, m.secure.address); err != nil {
+		if err := m.listening(m.mqtt.address, m.devices.address); err != nil {
 			return err
 		}
 		return use(m)
 	})
 }
 
-// startMosquitto runs it with its files in dir; extra goes into its config.
-func (b *bench) startMosquitto(dir, extra string) (*mosquitto, error) {
-	certificate, key, err := throwawayCertificate(dir)
-	if err != nil {
+// startMosquitto runs it with its files in dir.
+func (b *bench) startMosquitto(dir string, secure bool, extra string) (*mosquitto, error) {
+	programs, err1 := freeAddress()
+	devices, err2 := freeAddress()
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	var address, port [3]string
-	for i := range address {
-		if address[i], err = freeAddress(); err != nil {
+	m := &mosquitto{mqtt: target{address: programs}, devices: target{address: devices, path: "/mqtt", protocol: "mqtt"}}
+	words := fmt.Sprintf(mosquittoConfig, dir, port(programs), port(devices))
+	if secure {
+		certificate, key, err := throwawayCertificate(dir)
+		if err != nil {
 			return nil, err
 		}
-		port[i] = address[i][len("127.0.0.1:"):]
+		words += fmt.Sprintf("certfile %s\nkeyfile %s\n", certificate, key)
+		m.devices.tls = deviceTLS()
 	}
 	config := filepath.Join(dir, "mosquitto.conf")
-	extra = "persistence_location " + dir + "/\n" + extra
-	words := fmt.Sprintf(mosquittoConfig, port[0], port[1], port[2], certificate, key) + extra
-	if err := os.WriteFile(config, []byte(words), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(words+extra), 0o600); err != nil {
 		return nil, err
 	}
-	m := &mosquitto{mqtt: target{address: address[0]},
-		plain:  target{address: address[1], path: "/mqtt", protocol: "mqtt"},
-		secure: target{address: address[2], path: "/mqtt", protocol: "mqtt", tls: deviceTLS()}}
+	var err error
 	m.process, err = startProcess(b.core, filepath.Join(dir, "mosquitto.log"), "mosquitto", "-c", config)
 	return m, err
+}
+
+func port(address string) string {
+	_, port, _ := strings.Cut(address, ":")
+	return port
 }
 
 // deviceTLS is what a microcontroller offers: TLS 1.3, X25519 or P-256. The

@@ -81,7 +81,7 @@ func (b *bench) mosquittoStart() (start, rest float64, err error) {
 			if last != nil {
 				last.stop()
 			}
-			m, err := b.startMosquitto(dir, "")
+			m, err := b.startMosquitto(dir, false, "")
 			if err != nil {
 				return nil, 0, err
 			}

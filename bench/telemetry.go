@@ -237,7 +237,7 @@ func (b *bench) loadGateway(g *gateway, inFlight int, secure bool) (flow, error)
 }
 
 func (b *bench) mosquittoFlow(inFlight int, secure bool, extra string) (f flow, err error) {
-	err = b.withMosquitto(func(m *mosquitto) error {
+	err = b.withMosquitto(secure, extra, func(m *mosquitto) error {
 		session := byte(cleanSession)
 		if extra != "" {
 			session = keptSession
@@ -249,7 +249,7 @@ func (b *bench) mosquittoFlow(inFlight int, secure bool, extra string) (f flow, 
 		}
 		defer c.Close()
 		senders, err := connectAll(b.devices, func(i int) (sender, error) {
-			return connectMQTTDevice(m.target(secure), fmt.Sprintf("sim-%d", i))
+			return connectMQTTDevice(m.devices, fmt.Sprintf("sim-%d", i))
 		})
 		if err != nil {
 			return err
@@ -257,6 +257,6 @@ func (b *bench) mosquittoFlow(inFlight int, secure bool, extra string) (f flow, 
 		defer closeAll(senders)
 		f, err = l.measure(m.process, senders, inFlight, b.window)
 		return err
-	}, extra)
+	})
 	return f, err
 }

@@ -31,6 +31,7 @@ func (g *gateway) openMQTT() (err error) {
 			return fmt.Errorf("mqtt.listen: %w", err)
 		}
 		o.Dial = func(context.Context) (net.Conn, error) { return g.broker.Dial() }
+		o.Direct = g.broker.Publish
 	default:
 		g.log.Warn("mqtt.listen and mqtt.broker are empty: nothing is published and no command comes by MQTT")
 		return nil

@@ -1,4 +1,3 @@
-// Package arm_test builds the gateway for small boards and talks to it there.
 package arm_test
 
 import (

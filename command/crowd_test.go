@@ -339,6 +339,7 @@ func (c *crowd) checkActs(who string, a *asked, outcome Outcome, kills bool) {
 }
 
 func TestTenThousandCommandsToAHundredFlakyDevices(t *testing.T) {
+	t.Parallel() // most of it is waiting for the disk
 	inHome(t, func(h *home) {
 		c := &crowd{t: t, h: h, stored: 10}
 		c.begin(true)
@@ -366,6 +367,7 @@ func TestTenThousandCommandsToAHundredFlakyDevices(t *testing.T) {
 // Kills in the middle: what was told that it waits gets one outcome, told again
 // perhaps, and no button is pressed twice.
 func TestKillsInTheMiddle(t *testing.T) {
+	t.Parallel() // most of it is waiting for the disk
 	inHome(t, func(h *home) {
 		c := &crowd{t: t, h: h, stored: 2}
 		c.begin(false)

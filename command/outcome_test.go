@@ -38,6 +38,7 @@ func nth(i int) (settings []Setting) {
 
 // Every outcome of the table, each on every way that leads to it.
 func TestEveryOutcome(t *testing.T) {
+	t.Parallel()
 	answered := func(code protocol.ResultCode) func(h *home) *notes {
 		return func(h *home) *notes {
 			l := h.connect(boot1)
@@ -236,6 +237,7 @@ func TestEveryOutcome(t *testing.T) {
 		}, Failed, "stopping"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			inHome(t, func(h *home) {
 				h.t = t
 				r := c.story(h).one(t)

@@ -54,7 +54,7 @@ func Append(b []byte, f Frame) []byte {
 		p := pairsOf(b).uint(1, f.ID)
 		p = p.key(2)
 		p.b = appendWishes(p.b, f.Records)
-		return p.uintUnless(3, f.Left, 0).uintUnless(4, max(f.Attempt, 1), 1).end()
+		return p.uint(3, f.Left).uintUnless(4, max(f.Attempt, 1), 1).end()
 	case *Grant:
 		return appendGrant(b, f)
 	case Reveal:

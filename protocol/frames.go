@@ -42,7 +42,7 @@ func (f *fields) telemetry() Frame {
 	t.Age = f.uint(4, 0)
 	t.Uncertain = f.bool(5)
 	f.need(2)
-	if f.has(2) && f.bad == nil {
+	if f.bad == nil {
 		t.Records, f.bad = f.records(2)
 	}
 	if f.bad != nil && settles {
@@ -100,8 +100,8 @@ func (f *fields) ack() Frame {
 
 func (f *fields) command() Frame {
 	c := &Command{ID: f.between(1, 0, MaxSeq), Left: f.uint(3, 0), Attempt: f.uint(4, 1)}
-	f.need(2)
-	if f.has(2) && f.bad == nil {
+	f.need(2, 3)
+	if f.bad == nil {
 		c.Records, f.bad = f.records(2)
 	}
 	return c

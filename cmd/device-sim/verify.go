@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -73,12 +74,7 @@ func (p *play) verify(ctx context.Context) (*verdict, error) {
 }
 
 func (p *play) verifyDevice(ctx context.Context, client *http.Client, id string, kept []keptFrame, v *verdict) error {
-	body, err := p.export(ctx, client, id, kept)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	has, err := readExport(body)
+	has, err := p.whole(ctx, client, id, kept)
 	if err != nil {
 		return err
 	}
@@ -101,6 +97,38 @@ func (p *play) verifyDevice(ctx context.Context, client *http.Client, id string,
 	}
 	return nil
 }
+
+// verifyTries is how often an export is begun anew that broke off, a second
+// apart: a gateway that was killed in the middle of it is back by then.
+const verifyTries = 30
+
+// whole reads one export to its end. An answer that says no is final.
+func (p *play) whole(ctx context.Context, client *http.Client, id string, kept []keptFrame) (has map[key]exported, err error) {
+	for try := range verifyTries {
+		if try > 0 {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(time.Second):
+			}
+		}
+		var body io.ReadCloser
+		if body, err = p.export(ctx, client, id, kept); err == nil {
+			has, err = readExport(body)
+			_ = body.Close()
+		}
+		var no refusedExport
+		if err == nil || errors.As(err, &no) || ctx.Err() != nil {
+			return has, err
+		}
+	}
+	return nil, err
+}
+
+// refusedExport is an answer of the gateway that another try would not change.
+type refusedExport string
+
+func (r refusedExport) Error() string { return string(r) }
 
 // final leaves the last of records with the same name and time in a frame,
 // which is the one that counts.
@@ -147,7 +175,7 @@ func (p *play) export(ctx context.Context, client *http.Client, id string, kept 
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
-		return nil, fmt.Errorf("the gateway answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
+		return nil, refusedExport(fmt.Sprintf("the gateway answers %s: %s", answer.Status, strings.TrimSpace(string(text))))
 	}
 	return answer.Body, nil
 }

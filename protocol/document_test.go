@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	fxcbor "github.com/fxamacker/cbor/v2"
 )
 
 // hexLine is a line of nothing but hex, as PROTOCOL.md shows messages.
@@ -50,6 +52,39 @@ func TestTheExamplesOfTheDocumentAreFrames(t *testing.T) {
 	for typ := TypePing; typ <= TypeReveal; typ++ {
 		if seen[typ] == 0 && typ != TypeLog && typ != TypeGrant {
 			t.Errorf("no example of a %v", typ)
+		}
+	}
+}
+
+func TestTheGrammarHasEveryFrameAndKey(t *testing.T) {
+	page, err := os.ReadFile("hearthgate.cddl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ := TypePing; typ <= TypeReveal; typ++ {
+		rule := regexp.MustCompile(`(?s)\n` + typ.String() + ` += \[type: ` + number(uint64(typ)) + `, body: \{(.*?)\}\]\n`).FindSubmatch(page)
+		if rule == nil {
+			t.Errorf("no rule for %v", typ)
+			continue
+		}
+		for _, v := range vectors(t) {
+			f, err := Decode(unhex(t, v.Hex), Limits{})
+			if err != nil || f.Type() != typ {
+				continue
+			}
+			var message struct {
+				_    struct{} `cbor:",toarray"`
+				Type uint64
+				Body map[uint64]fxcbor.RawMessage
+			}
+			if err := fxcbor.Unmarshal(Append(nil, clearRaw(f)), &message); err != nil {
+				t.Fatal(err)
+			}
+			for key := range message.Body {
+				if !regexp.MustCompile(`\b` + number(key) + `: `).Match(rule[1]) {
+					t.Errorf("%v.%d is not in the grammar", typ, key)
+				}
+			}
 		}
 	}
 }

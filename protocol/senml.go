@@ -73,7 +73,7 @@ type entry struct {
 	time    Value
 }
 
-// wrong is a Refusal of a record. A func, so that the tables below stay short.
+// wrong refuses what is inside a record or a component.
 func wrong(why string) *Refusal { return &Refusal{Code: InvalidRecord, Message: why} }
 
 // next reads one record. Base fields hold from their own record on, wherever in

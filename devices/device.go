@@ -134,6 +134,7 @@ func (w leaving) Committed(*store.Entry, error) { w.link.end(protocol.CloseNorma
 // something. Called with mu held.
 func (d *device) told(changed bool, u store.Urgency, w store.Waiter) (logged bool) {
 	if changed {
+		d.hub.log.Info("device is "+string(d.presence.State), "device", d.id, "cause", d.presence.Cause)
 		_, err := d.hub.o.Store.Append(&store.Entry{
 			Kind: store.Presence, Device: d.id, Received: d.presence.Since, Presence: d.presence.PresenceChange,
 		}, u, w)

@@ -77,9 +77,12 @@ func (l *link) start(socket *gws.Conn) {
 	l.timer = time.AfterFunc(helloTime, l.tick)
 	l.mu.Unlock()
 	l.device.add(l)
-	// Revoked between the check of the token and add: nobody else would tell it.
+	// What happened between the checks of the request and add, nobody told it.
 	if d, ok := l.hub.o.Registry.Get(l.device.id); !ok || d.Revoked {
 		l.end(protocol.CloseRevoked, "revoked")
+	}
+	if l.hub.stopping() {
+		l.end(protocol.CloseRestart, "the gateway stops")
 	}
 	go l.run(socket)
 }
@@ -111,8 +114,10 @@ func (l *link) finish() {
 		l.ending, l.cause = true, "connection lost"
 	}
 	l.timer.Stop()
+	cause := l.cause
 	l.mu.Unlock()
 	l.conn.Conn.Close()
+	l.hub.log.Debug("link over", "device", l.device.id, "cause", cause, "after", time.Since(l.since).Round(time.Second))
 	l.device.ended(l)
 	l.hub.release(l.remote)
 }

@@ -308,7 +308,7 @@ func number(name string, f float64) protocol.Record {
 	return protocol.Record{Name: name, Value: protocol.Float(f)}
 }
 
-func flag(name string, on bool) protocol.Record {
+func onOff(name string, on bool) protocol.Record {
 	return protocol.Record{Name: name, Value: protocol.Bool(on)}
 }
 
@@ -328,7 +328,7 @@ func TestStatesAndCommandsThroughMosquitto(t *testing.T) {
 	c.expectThat("discovery", func(x heard) bool { return x.topic == "homeassistant/device/hg_"+h.store.GatewayID()+"_kitchen/config" })
 	h.presence("kitchen", store.Online)
 	c.expect("hearthgate/device/kitchen/availability", "online")
-	h.say("kitchen", number("temperature", 21.46), flag("plug", true))
+	h.say("kitchen", number("temperature", 21.46), onOff("plug", true))
 	c.expectThat("stream", func(x heard) bool {
 		return x.topic == "hearthgate/stream/kitchen" && strings.HasPrefix(x.payload, `{"boot":"0102030405060708","seq":1,"received":`)
 	})

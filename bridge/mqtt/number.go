@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -35,8 +36,8 @@ func appendNumber(b []byte, v protocol.Value, precision *int) []byte {
 	}
 	if e := strings.IndexAny(s, "eE"); e >= 0 {
 		f, err := strconv.ParseFloat(s, 64)
-		if err != nil {
-			return append(b, s...)
+		if err != nil || math.Abs(f) >= 1 {
+			return append(b, s...) // so large that it has no decimals
 		}
 		s = strconv.FormatFloat(f, 'f', -1, 64)
 	}

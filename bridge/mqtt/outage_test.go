@@ -73,7 +73,7 @@ func TestBrokerThatForgotGetsEverythingAgain(t *testing.T) {
 	h.add("kitchen", thermometer, plug)
 	h.run(Options{Broker: "mqtt://" + m.addr})
 	h.presence("kitchen", store.Online)
-	h.say("kitchen", number("temperature", 21.5), flag("plug", false))
+	h.say("kitchen", number("temperature", 21.5), onOff("plug", false))
 	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Connected && h.bridge.Status().Lag == 0 })
 	m.kill()
 	eventually(t, "the bridge notices", func() bool { return !h.bridge.Status().Connected })
@@ -103,7 +103,7 @@ func TestGatewayRestartPublishesWhatChangedMeanwhile(t *testing.T) {
 	h := openHome(t, dir)
 	h.add("kitchen", thermometer, plug)
 	h.run(Options{Broker: "mqtt://" + m.addr})
-	h.say("kitchen", number("temperature", 20), flag("plug", true))
+	h.say("kitchen", number("temperature", 20), onOff("plug", true))
 	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Connected && h.bridge.Status().Lag == 0 })
 	c := newClient(t, m.dial, "hearthgate/bridge/epoch")
 	c.expect("hearthgate/bridge/epoch", h.store.Epoch())
@@ -206,7 +206,7 @@ func TestMessageThatTheBrokerRefusesTwiceIsSkipped(t *testing.T) {
 	m := startMosquitto(t, false, "max_packet_size 6000")
 	h := newHome(t)
 	h.add("kitchen", thermometer, protocol.Component{ID: "note", Kind: "text"})
-	c := newClient(t, m.dial, "hearthgate/bridge/event", "hearthgate/stream/#")
+	c, events := newClient(t, m.dial, "hearthgate/stream/#"), newClient(t, m.dial, "hearthgate/bridge/event")
 	h.run(Options{Broker: "mqtt://" + m.addr})
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	var large []protocol.Record
@@ -221,7 +221,7 @@ func TestMessageThatTheBrokerRefusesTwiceIsSkipped(t *testing.T) {
 	if s := h.bridge.Status(); s.Skipped != 1 {
 		t.Errorf("skipped %d messages, want 1", s.Skipped)
 	}
-	c.expectThat("alert", func(x heard) bool {
+	events.expectThat("alert", func(x heard) bool {
 		return x.topic == "hearthgate/bridge/event" && strings.Contains(x.payload, "hearthgate/stream/kitchen")
 	})
 }

@@ -233,6 +233,10 @@ func unpack(first Position, v []byte) ([]*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return unpackBody(first, h, body)
+}
+
+func unpackBody(first Position, h blockHeader, body []byte) ([]*Entry, error) {
 	r := reader{s: string(body)}
 	all := make([]Entry, h.count)
 	out := make([]*Entry, h.count)

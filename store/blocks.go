@@ -61,6 +61,29 @@ func (s *Store) searchBlock(c *bolt.Cursor, from, head Position, is func(blockHe
 	return c.Seek(blockKey(Position(low)))
 }
 
+// walkBlocks calls f for the blocks from k on that begin at or before head, in
+// order, until it says stop. Damaged ones are reported and left out.
+func (s *Store) walkBlocks(c *bolt.Cursor, k, v []byte, head Position, f func(at Position, h blockHeader, body []byte) (stop bool)) {
+	var end Position // behind the block before
+	for ; k != nil; k, v = c.Next() {
+		at := keyBlock(k)
+		h, body, err := unpackHeader(v)
+		switch {
+		case err != nil:
+			s.blockDamaged(at, err)
+		case at > head || at < end: // written since, or a damaged key
+		case f(at, h, body):
+			return
+		default:
+			end = at + Position(h.count)
+		}
+	}
+}
+
+// stepOver is how far a reader goes on behind a place where the file's structure
+// is damaged: less than a page holds, so that little is missed.
+const stepOver = 64
+
 // blockDamaged counts and reports a block, once.
 func (s *Store) blockDamaged(at Position, err error) {
 	if _, again := s.badBlocks.LoadOrStore(at, true); !again {

@@ -57,8 +57,7 @@ func boltOptions() bolt.Options {
 // open opens the file. Whatever is wrong inside it comes back as an error.
 func (f *file) open() (err error) {
 	defer guard(&err)()
-	options := f.options
-	db, err := bolt.Open(f.path, 0o600, &options)
+	db, err := openBolt(f.path, f.options)
 	if err != nil {
 		return err
 	}
@@ -68,6 +67,23 @@ func (f *file) open() (err error) {
 	f.db = db
 	f.mu.Unlock()
 	return nil
+}
+
+// openBolt opens a file such that, when the library panics over its content, the
+// lock does not stay behind. (Closing alone is not enough: the mapping is left.)
+func openBolt(path string, options bolt.Options) (db *bolt.DB, err error) {
+	var opened *os.File
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		opened, err = os.OpenFile(name, flag, mode)
+		return opened, err
+	}
+	defer func() {
+		if db == nil && opened != nil {
+			unlock(opened)
+			_ = opened.Close()
+		}
+	}()
+	return bolt.Open(path, 0o600, &options)
 }
 
 // close waits for the transactions in use.
@@ -151,7 +167,10 @@ func (f *file) size() int64 {
 
 // damage counts and reports something in the file that cannot be read.
 func (f *file) damage(what string, err error) {
-	f.damaged.Add(1)
+	const most = 100 // of reports; the count goes on
+	if f.damaged.Add(1) > most {
+		return
+	}
 	f.log.Error("part of the store is damaged and was left out", "what", what, "error", err, "file", f.path)
 }
 
@@ -198,8 +217,7 @@ func (f *file) create(init func(*bolt.Tx) error) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	options := f.options
-	db, err := bolt.Open(tmp, 0o600, &options)
+	db, err := openBolt(tmp, f.options)
 	if err != nil {
 		return err
 	}

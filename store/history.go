@@ -70,8 +70,12 @@ func (s *Store) scan(ctx context.Context, device string, from, to time.Time, f f
 			return err
 		}
 		entries, after, err := s.scanPage(&w, next, head)
-		if err != nil {
+		if err != nil && !corrupt(err) {
 			return err
+		}
+		if err != nil { // what cannot be read must not hide what can
+			s.blockDamaged(after, err)
+			after += stepOver
 		}
 		next = after
 		for _, e := range entries {
@@ -117,9 +121,10 @@ func (w *window) each(e *Entry, f func(*Entry, *protocol.Record) error) error {
 }
 
 // scanPage returns the entries of one page of blocks from next on that may be
-// inside, and where the next page begins. next 0 = the first block that may.
+// inside, and where the next page begins, or where it got stuck. next 0 = the
+// first block that may.
 func (s *Store) scanPage(w *window, next, head Position) (entries []*Entry, after Position, err error) {
-	after = head + 1
+	after = next
 	err = s.file.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
 		k, v := c.Seek(blockKey(next))
@@ -128,28 +133,32 @@ func (s *Store) scanPage(w *window, next, head Position) (entries []*Entry, afte
 				return h.latest >= floorDiv(w.from, 1e6)-aheadOfReceipt.Milliseconds()
 			})
 		}
-		for read := 0; k != nil && keyBlock(k) <= head; k, v = c.Next() {
-			if read > scanBytes {
-				after = keyBlock(k)
-				return nil
+		read, full := 0, false
+		s.walkBlocks(c, k, v, head, func(at Position, h blockHeader, body []byte) (stop bool) {
+			after = at
+			if full = read > scanBytes; full {
+				return true
 			}
-			read += len(v)
-			block, err := s.unpackFor(w, keyBlock(k), v)
-			if err != nil {
-				s.blockDamaged(keyBlock(k), err)
+			read += len(body)
+			if w.mayHold(h, body) {
+				block, err := unpackBody(at, h, body)
+				if err != nil {
+					s.blockDamaged(at, err)
+				}
+				entries = append(entries, block...)
 			}
-			entries = append(entries, block...)
+			after = at + Position(h.count)
+			return false
+		})
+		if !full {
+			after = head + 1
 		}
 		return nil
 	})
 	return entries, after, err
 }
 
-// unpackFor unpacks a block unless a look at it shows that nothing is inside.
-func (s *Store) unpackFor(w *window, first Position, v []byte) ([]*Entry, error) {
-	h, body, err := unpackHeader(v)
-	if err != nil || h.earliest > floorDiv(w.to, 1e6) || !bytes.Contains(body, []byte(w.device)) {
-		return nil, err
-	}
-	return unpack(first, v)
+// mayHold is false when a look at a block shows that nothing is inside.
+func (w *window) mayHold(h blockHeader, body []byte) bool {
+	return h.earliest <= floorDiv(w.to, 1e6) && bytes.Contains(body, []byte(w.device))
 }

@@ -20,7 +20,7 @@ type rescued struct {
 func rescue(path string) (r rescued) {
 	r.buckets = map[string]map[string][]byte{}
 	_ = guarded(func() error {
-		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockWait})
+		db, err := openBolt(path, bolt.Options{ReadOnly: true, Timeout: lockWait})
 		if err != nil {
 			return err
 		}

@@ -101,13 +101,13 @@ func (t *Tail) Next(ctx context.Context, max int) (entries []*Entry, skipped uin
 	}
 }
 
-// step moves on to behind entries and counts what was missing before them.
+// step moves on to behind entries and counts what was missing before and between
+// them.
 func (t *Tail) step(at Position, entries []*Entry) (skipped uint64) {
-	if len(entries) > 0 {
-		t.next = entries[0].Pos
+	if n := len(entries); n > 0 {
+		t.next = entries[n-1].Pos + 1
 	}
-	skipped = uint64(t.next - at)
-	t.next += Position(len(entries))
+	skipped = uint64(t.next-at) - uint64(len(entries))
 	if skipped > 0 {
 		t.s.tails.Lock()
 		t.s.tails.skipped += skipped
@@ -147,46 +147,45 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 		least = size - readerBudget
 	}
 	entries, after, err := s.readLog(t.next, head, least, max)
-	switch {
-	case err != nil && corrupt(err): // what cannot be read must not stop what can
-		s.file.damage("the log, as far as a reader had not read it", err)
-		t.next = head + 1
-		return nil, nil, nil
-	case err != nil:
+	if err != nil && !corrupt(err) {
 		return nil, nil, err
-	case len(entries) == 0: // all of this page is damaged, or nothing is left
+	}
+	if err != nil { // what cannot be read must not stop what can
+		s.blockDamaged(after, err)
+		after = min(after+stepOver, head+1)
+	}
+	if len(entries) == 0 {
 		t.next = after
-		return nil, nil, nil
 	}
 	return entries, nil, nil
 }
 
 // readLog reads up to max entries from pos to head from the file, none of a
 // block that begins before the log was least bytes long, and says where to go on
-// when there was none.
+// when there was none, or where it got stuck.
 func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*Entry, after Position, err error) {
-	after = head + 1
+	after = pos
 	err = s.file.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
 		k, v := s.seekBlock(c, pos)
 		if h, _, err := unpackHeader(v); k != nil && err == nil && h.offset < least {
 			k, v = s.searchBlock(c, pos, head, func(h blockHeader) bool { return h.offset >= least })
 		}
-		for read := 0; k != nil && keyBlock(k) <= head && len(entries) < max; k, v = c.Next() {
-			if read += len(v); read > scanBytes {
-				after = keyBlock(k)
-				return nil
-			}
-			block, err := unpack(keyBlock(k), v)
+		s.walkBlocks(c, k, v, head, func(at Position, h blockHeader, body []byte) (stop bool) {
+			block, err := unpackBody(at, h, body)
 			if err != nil {
-				s.blockDamaged(keyBlock(k), err)
-				continue
+				s.blockDamaged(at, err)
 			}
 			for _, e := range block {
 				if e.Pos >= pos && e.Pos <= head && len(entries) < max {
 					entries = append(entries, e)
 				}
 			}
+			after = at + Position(h.count)
+			return len(entries) >= max
+		})
+		if len(entries) == 0 {
+			after = head + 1
 		}
 		return nil
 	})

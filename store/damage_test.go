@@ -1,0 +1,382 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
+	bolt "go.etcd.io/bbolt"
+)
+
+// fill makes a store with 2,000 entries of one device and a table, and closes it.
+func fill(t *testing.T, dir string) (gatewayID string) {
+	t.Helper()
+	s := open(t, store.Options{Dir: dir, Commit: 0})
+	gatewayID = s.GatewayID()
+	if _, err := s.Tail("slow"); err != nil { // reads nothing for now
+		t.Fatal(err)
+	}
+	tokens, err := store.OpenTable[string](s, "tokens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if err := tokens.Put(fmt.Sprint("device", i), "secret", store.Measured, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 2000)
+	for seq := range uint64(2000) {
+		e := step{device: "a", seq: seq + 1}.entry()
+		if _, err := s.Append(e, store.Measured, waiter(func(err error) { done <- err })); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2000 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(t, s)
+	return gatewayID
+}
+
+// read takes all that a reader has not read and returns how much there was.
+func read(t *testing.T, s *store.Store, name string) (entries, skipped uint64) {
+	t.Helper()
+	tail, err := s.Tail(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tail.Close()
+	var last store.Position
+	for tail.Lag() > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		got, gone, err := tail.Next(ctx, 100)
+		cancel()
+		entries, skipped = entries+uint64(len(got)), skipped+gone
+		if err != nil { // nothing can be read up to the head
+			break
+		}
+		for _, e := range got {
+			if e.Pos <= last {
+				t.Fatalf("entry %d comes behind %d", e.Pos, last)
+			}
+			last = e.Pos
+		}
+		tail.Advance(last)
+	}
+	return entries, skipped
+}
+
+// sound says whether the store can be used as if nothing had happened.
+func sound(t *testing.T, s *store.Store) {
+	t.Helper()
+	done := make(chan error, 1)
+	if _, err := s.Append(step{device: "new", seq: 1}.entry(), store.Now, waiter(func(err error) { done <- err })); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADamagedBlockIsLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir)
+	var log bytes.Buffer
+	s := open(t, store.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	damaged := 0
+	err := store.Update(s, "log", func(b *bolt.Bucket) error { // the last one, and some before
+		var keys [][]byte
+		c := b.Cursor()
+		for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+			if damaged%7 == 0 {
+				keys = append(keys, bytes.Clone(k))
+			}
+			damaged++
+		}
+		damaged = len(keys)
+		for _, k := range keys {
+			v := bytes.Clone(b.Get(k))
+			v[len(v)/2]++
+			if err := b.Put(k, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(); err == nil {
+		t.Error("Check finds nothing")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s = open(t, store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	defer s.Close()
+	for range 2 { // reported once, however often it is read
+		samples, err := s.History(context.Background(), "a", "r0", time.Time{}, time.Now().AddDate(50, 0, 0), 0)
+		if err != nil || len(samples) == 0 || len(samples) >= 2000 {
+			t.Errorf("%d samples, %v", len(samples), err)
+		}
+	}
+	if h := s.Health(); h.Damaged != uint64(damaged) {
+		t.Errorf("%d damaged, want %d", h.Damaged, damaged)
+	}
+	if n := strings.Count(log.String(), "damaged"); n != damaged {
+		t.Errorf("reported %d times, want %d", n, damaged)
+	}
+	if entries, skipped := read(t, s, "slow"); entries == 0 || skipped == 0 || entries+skipped != uint64(s.Head()) {
+		t.Errorf("a reader got %d and missed %d of %d", entries, skipped, s.Head())
+	}
+	before := s.Head()
+	tail := s.Follow()
+	sound(t, s)
+	if got, _, err := tail.Next(context.Background(), 10); err != nil || len(got) != 1 || got[0].Pos <= before {
+		t.Errorf("after a damaged end the next entry is at %v, the head was at %d, %v", got, before, err)
+	}
+}
+
+// Whatever bytes the file has, the start succeeds and the store works; what can
+// be read of devices and settings is carried over.
+func TestAnUnreadableFileIsSetAside(t *testing.T) {
+	for name, spoil := range map[string]func(b []byte) []byte{
+		"empty":     func([]byte) []byte { return nil },
+		"zeros":     func(b []byte) []byte { clear(b); return b },
+		"text":      func([]byte) []byte { return []byte("this is not the file you are looking for") },
+		"truncated": func(b []byte) []byte { return b[:9000] },
+		"no metas":  func(b []byte) []byte { clear(b[:8192]); return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			fill(t, dir)
+			path := filepath.Join(dir, "gateway.db")
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, spoil(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			s := open(t, store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			sound(t, s)
+			end(t, s)
+			aside, _ := filepath.Glob(path + ".corrupt-*")
+			if len(aside) != 1 || !strings.Contains(log.String(), "COULD NOT BE READ") {
+				t.Errorf("set aside: %v; log:\n%s", aside, log.String())
+			}
+			end(t, open(t, store.Options{Dir: dir})) // and no loop of it
+		})
+	}
+}
+
+// Single pages of garbage anywhere in the file: the start always succeeds.
+func TestGarbageInAnyPage(t *testing.T) {
+	dir := memoryDir(t)
+	id := fill(t, dir)
+	path := filepath.Join(dir, "gateway.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	rescued := 0
+	pages := len(whole) / 4096
+	for range 60 {
+		page := r.IntN(pages)
+		b := bytes.Clone(whole)
+		for i := page * 4096; i < (page+1)*4096; i++ {
+			b[i] = byte(r.Uint32())
+		}
+		old, _ := filepath.Glob(path + "*")
+		for _, f := range old {
+			os.Remove(f)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(store.Options{Dir: dir, Commit: 0})
+		if err != nil {
+			t.Fatalf("page %d of %d: the start is refused: %v", page, pages, err)
+		}
+		tokens, err := store.OpenTable[string](s, "tokens")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, ok, _ := tokens.Get("device7"); ok && v == "secret" && s.GatewayID() == id {
+			rescued++
+		}
+		got, err := s.History(context.Background(), "a", "r0", time.Time{}, time.Now().AddDate(50, 0, 0), 0)
+		if err != nil || s.Head() >= 2000 && len(got) < 1500 {
+			t.Errorf("page %d: %d samples, %v", page, len(got), err)
+		}
+		read(t, s, "slow")
+		_ = s.Close() // it may well have found the damage
+	}
+	if rescued < 50 {
+		t.Errorf("devices and settings survived %d of 60 bad pages", rescued)
+	}
+}
+
+func TestTwoProcessesCannotShareADirectory(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, store.Options{Dir: dir})
+	_, err := store.Open(store.Options{Dir: dir})
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		t.Errorf("a second Open: %v; it must name process %d", err, os.Getpid())
+	}
+	end(t, s)
+	end(t, open(t, store.Options{Dir: dir}))
+}
+
+func TestOthersMustNotWriteIntoTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(store.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "chmod 700 "+dir) {
+		t.Errorf("Open: %v", err)
+	}
+	dir = filepath.Join(t.TempDir(), "new")
+	end(t, open(t, store.Options{Dir: dir}))
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "gateway.db"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, want %v, %v", path, info.Mode(), want, err)
+		}
+	}
+}
+
+func TestIdentityStays(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, store.Options{Dir: dir})
+	id, epoch := s.GatewayID(), s.Epoch()
+	end(t, s)
+	if len(id) != 8 || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789") != "" || epoch == "" {
+		t.Errorf("gateway %q, epoch %q", id, epoch)
+	}
+	s = open(t, store.Options{Dir: dir})
+	defer end(t, s)
+	if s.GatewayID() != id || s.Epoch() != epoch {
+		t.Errorf("gateway %q and epoch %q became %q and %q", id, epoch, s.GatewayID(), s.Epoch())
+	}
+	other := open(t, store.Options{})
+	defer end(t, other)
+	if other.GatewayID() == id || other.Epoch() == epoch {
+		t.Error("two stores have one identity")
+	}
+}
+
+func TestANewerFormatIsRefusedNotSetAside(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, store.Options{Dir: dir})
+	if err := store.Update(s, "meta", func(b *bolt.Bucket) error { return b.Put([]byte("format"), []byte{9}) }); err != nil {
+		t.Fatal(err)
+	}
+	end(t, s)
+	if _, err := store.Open(store.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("Open: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "gateway.db")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRetentionTakesWhatIsOldAndReadersAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := memoryDir(t)
+		fortnight := 14 * 24 * time.Hour
+		s := open(t, store.Options{Dir: dir, Commit: 0, Retain: fortnight})
+		tail, err := s.Tail("slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames := func(from, to uint64) {
+			for seq := from; seq <= to; seq++ {
+				say(t, s, "a", seq, store.Measured, nil)
+				time.Sleep(time.Hour)
+			}
+		}
+		// The clock of a bubble begins in 2000, before any gateway: nothing goes.
+		frames(1, 500)
+		if got, _, err := tail.Next(t.Context(), 1); err != nil || got[0].Seq != 1 {
+			t.Fatalf("first entry %v, %v", got, err)
+		}
+		time.Sleep(time.Until(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)))
+		frames(501, 1500)
+		end(t, s)
+		s = open(t, store.Options{Dir: dir, Commit: 0, Retain: fortnight})
+		defer end(t, s)
+		tail, err = s.Tail("slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, skipped, err := tail.Next(t.Context(), 10)
+		kept := uint64(fortnight / time.Hour)
+		if err != nil || len(got) == 0 || skipped != got[0].Seq-1 || got[0].Seq < 1500-kept-2 || got[0].Seq > 1500-kept+2 {
+			t.Fatalf("%d skipped, then %v, %v", skipped, got, err)
+		}
+		if n := s.Health().Skipped; n != skipped {
+			t.Errorf("health counts %d skipped, the reader was told %d", n, skipped)
+		}
+		samples, err := s.History(t.Context(), "a", "temperature", time.Time{}, time.Now(), 0)
+		if err != nil || len(samples) != int(1500-got[0].Seq+1) {
+			t.Errorf("%d samples, %v", len(samples), err)
+		}
+		if v, ok := s.NewestOf("a", "temperature"); !ok || v.Value != protocol.Float(750) {
+			t.Errorf("newest %+v", v)
+		}
+	})
+}
+
+func TestWhenTheSpaceIsUsedUpTheOldestGo(t *testing.T) {
+	var log bytes.Buffer
+	dir := memoryDir(t)
+	s, err := store.OpenWithBudget(store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))}, 8<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const frames = 30_000 // about 20 MB
+	done := make(chan error, 100)
+	for seq := range uint64(frames) {
+		e := step{device: "a", seq: seq + 1}.entry()
+		e.Records = append(e.Records, protocol.Record{Name: "filler", Value: protocol.Text(strings.Repeat("y", 300)), Time: e.Records[0].Time})
+		if _, err := s.Append(e, store.Measured, waiter(func(err error) { done <- err })); err != nil {
+			t.Fatal(err)
+		}
+		if seq%100 == 99 {
+			for range 100 {
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	h := s.Health()
+	if !h.Healthy || h.Entries != frames || h.Dropped == 0 || h.FileBytes > 12<<20 {
+		t.Errorf("health %+v", h)
+	}
+	if n := strings.Count(log.String(), "used up"); n != 1 || strings.Contains(log.String(), "cannot write") {
+		t.Errorf("log:\n%s", log.String())
+	}
+	if got := s.Hello("a", []protocol.Boot{{7}})[0]; got != frames {
+		t.Errorf("settled %d", got)
+	}
+	end(t, s)
+}

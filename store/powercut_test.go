@@ -253,7 +253,7 @@ func (sc *script) goOn(s *store.Store, n int, do bool) error {
 func TestPowerCut(t *testing.T) {
 	commits, each := 130, 12
 	if underRace {
-		commits, each = 40, 4
+		commits, each = 25, 4
 	}
 	disk, sc := record(t, commits)
 	type image struct {

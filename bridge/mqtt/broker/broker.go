@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -82,6 +83,7 @@ type Broker struct {
 	serving sync.WaitGroup // one for each connection
 
 	counters
+	laggard atomic.Pointer[peer] // whose queue is long, for the next who publishes
 
 	mu          sync.Mutex // guards what follows
 	peers       map[*peer]struct{}
@@ -153,22 +155,22 @@ func newServer() *mqtt.Server {
 	})
 }
 
-// listen binds address. One that the network can reach needs accounts, since it
+// listen binds address; its errors leave it to the caller to name the setting. One that the network can reach needs accounts, since it
 // is they who keep the home's devices from strangers.
 func listen(address string, accounts Accounts) (net.Listener, error) {
 	tcp, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt.listen %q is not an address like 127.0.0.1:1883: %w", address, err)
+		return nil, fmt.Errorf("%q is not an address like 127.0.0.1:1883: %w", address, err)
 	}
 	if !tcp.IP.IsLoopback() && (accounts == nil || len(accounts.MQTTUsers()) == 0) {
-		return nil, fmt.Errorf("mqtt.listen %s can be reached from the network, but there is no MQTT account: add one with \"hearthgate mqtt user add NAME\", or listen on 127.0.0.1", address)
+		return nil, fmt.Errorf("%s can be reached from the network, but there is no MQTT account: add one with \"hearthgate mqtt user add NAME\", or listen on 127.0.0.1", address)
 	}
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("mqtt.listen %s is taken, perhaps by another MQTT broker: set mqtt.listen to another port, or mqtt.broker to use that broker: %w", address, err)
+		return nil, fmt.Errorf("%s is taken, perhaps by another MQTT broker: set another port, or mqtt.broker to use that one: %w", address, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("mqtt.listen %s: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	return l, nil
 }
@@ -220,8 +222,8 @@ func (b *Broker) Dial() (net.Conn, error) {
 }
 
 // Publish hands a message of the gateway to all subscribers at QoS 1, without a
-// connection in between. It returns when it is in their queues; payload must not
-// be changed afterwards.
+// connection in between. It returns when it is in their queues, which may take a
+// while if one of them is long (see pace); payload must not be changed afterwards.
 func (b *Broker) Publish(topic string, retained bool, payload []byte) error {
 	if topic == "" || len(topic) > maxTopic || !utf8.ValidString(topic) || strings.ContainsAny(topic, "+#\x00") {
 		return fmt.Errorf("publish: %q is not a topic", topic)

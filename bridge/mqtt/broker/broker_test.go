@@ -296,7 +296,7 @@ func TestAHomeWithoutAccounts(t *testing.T) {
 	if _, err := New(Options{Listen: b.Addr().String()}); err == nil || !strings.Contains(err.Error(), "is taken") {
 		t.Errorf("listen on a taken address: %v", err)
 	}
-	if _, err := New(Options{Listen: "here"}); err == nil || !strings.Contains(err.Error(), "mqtt.listen") {
+	if _, err := New(Options{Listen: "here"}); err == nil || !strings.Contains(err.Error(), `"here" is not an address`) {
 		t.Errorf("listen on nonsense: %v", err)
 	}
 }
@@ -413,6 +413,50 @@ func TestALateSubscriberGetsEveryRetainedMessage(t *testing.T) {
 	}
 	if s := b.Stats(); s.Dropped != 0 {
 		t.Errorf("%d dropped", s.Dropped)
+	}
+}
+
+// The gateway can publish faster than a client reads. It waits for one that is
+// merely slower, by both of its ways to publish.
+func TestAFastGatewayLosesNothingToASlowerClient(t *testing.T) {
+	const messages = 2 * maxQueued
+	for name, publish := range map[string]func(b *Broker) func(payload string){
+		"in process": func(b *Broker) func(string) {
+			return func(payload string) {
+				if err := b.Publish("hearthgate/stream/meter", false, []byte(payload)); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		"connected": func(b *Broker) func(string) {
+			c := connect(t, b, inMemory(b))
+			return func(payload string) { c.Publish("hearthgate/stream/meter", 0, false, payload) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := start(t)
+			reader := connect(t, b)
+			reader.subscribe(t, "hearthgate/#", 1)
+			say := publish(b)
+			go func() {
+				for i := range messages {
+					say(fmt.Sprint(i))
+				}
+			}()
+			for i := range messages {
+				reader.expect(t, "hearthgate/stream/meter", fmt.Sprint(i))
+			}
+			if s := b.Stats(); s.Dropped != 0 {
+				t.Errorf("%d dropped", s.Dropped)
+			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			for p := range b.peers {
+				if p.role == local {
+					eventually(t, "its queue is empty", func() bool { return p.pace.queued() == 0 })
+				}
+			}
+		})
 	}
 }
 

@@ -121,7 +121,7 @@ type peer struct {
 }
 
 func newPeer(conn net.Conn) *peer {
-	return &peer{Conn: conn, gone: make(chan struct{}), pace: pace{wake: make(chan struct{}, 1)}}
+	return &peer{Conn: conn, gone: make(chan struct{})}
 }
 
 // Close is called by whoever is first to know that the client is gone.

@@ -19,7 +19,7 @@ func (*gatekeeper) ID() string { return "gatekeeper" }
 
 func (*gatekeeper) Provides(what byte) bool {
 	switch what {
-	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPublish,
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPublished,
 		mqtt.OnPublishDropped, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnRetainPublished, mqtt.OnPacketSent, mqtt.OnClientExpired:
 		return true
 	}
@@ -155,6 +155,9 @@ func (g *gatekeeper) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool 
 		return who != nobody
 	}
 	if g.b.rules.mayRead(who, topic) {
+		if p, ok := cl.Net.Conn.(*peer); ok {
+			g.b.deliver(p)
+		}
 		return true
 	}
 	g.b.denied.Add(1)
@@ -199,6 +202,9 @@ func (g *gatekeeper) tooManyRetained(pk packets.Packet) bool {
 // OnPublishDropped says that a client is too slow. State topics are retained, so
 // it can catch up; the broker's own count is in Stats.
 func (g *gatekeeper) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
+	if p, ok := cl.Net.Conn.(*peer); ok {
+		p.pace.offered.Add(-1)
+	}
 	g.b.say(&g.b.slow, "an MQTT client is too slow and loses messages", "client", cl.ID, "topic", pk.TopicName)
 }
 

@@ -8,6 +8,17 @@
 // session, so that nothing is carried out later that was asked while we were
 // away.
 //
+// What is decided here, where the contract leaves a choice:
+//
+//   - A command with the retain flag is answered once with the outcome invalid,
+//     raises the event "retained_command", and its topic is emptied.
+//   - A light without the attribute `on` has plain states, one an attribute: it
+//     is no light for Home Assistant either.
+//   - A component or device that Home Assistant has to forget is removed there
+//     first; what is new under the same key follows after five seconds.
+//   - MQTT 3.1.1 cannot refuse a message but by hanging up; refusals.go says
+//     which one is taken to be meant.
+//
 // Goroutines of a bridge: Run (connect, serve one link after another, publish
 // all that is retained and the stream), one that takes commands, one that sends
 // results, and per link the confirmer and paho's own.

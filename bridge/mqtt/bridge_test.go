@@ -22,7 +22,7 @@ import (
 
 // mosquitto is a real broker in a process of its own.
 type mosquitto struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	addr    string
 	persist bool
@@ -30,7 +30,7 @@ type mosquitto struct {
 	cmd     *exec.Cmd
 }
 
-func startMosquitto(t *testing.T, persist bool, extra string) *mosquitto {
+func startMosquitto(t testing.TB, persist bool, extra string) *mosquitto {
 	t.Helper()
 	m := &mosquitto{t: t, dir: t.TempDir(), addr: freeAddress(t), persist: persist, extra: extra}
 	m.start()
@@ -87,7 +87,7 @@ func (m *mosquitto) stop() {
 	m.cmd = nil
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -101,7 +101,7 @@ func freeAddress(t *testing.T) string {
 const patience = 20 * time.Second
 
 // eventually polls what has no event to wait for (another process).
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !f() {
@@ -114,7 +114,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 
 // client is what a user of MQTT has: it hears topics and publishes.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	c    paho.Client
 	msgs chan heard
 }
@@ -128,7 +128,7 @@ func (h heard) String() string {
 	return fmt.Sprintf("%s %q retained=%v", h.topic, h.payload, h.retained)
 }
 
-func newClient(t *testing.T, dial func() (net.Conn, error), filters ...string) *client {
+func newClient(t testing.TB, dial func() (net.Conn, error), filters ...string) *client {
 	t.Helper()
 	c := &client{t: t, msgs: make(chan heard, 10000)}
 	o := paho.NewClientOptions().AddBroker("mqtt://127.0.0.1:1").SetAutoReconnect(false).SetClientID(fmt.Sprintf("test%d", time.Now().UnixNano()))
@@ -182,7 +182,7 @@ func (c *client) expectThat(what string, ok func(heard) bool) heard {
 
 // home is a gateway without devices' links: the parts below the bridge.
 type home struct {
-	t      *testing.T
+	t      testing.TB
 	store  *store.Store
 	reg    *registry.Registry
 	cmds   *command.Service
@@ -191,12 +191,12 @@ type home struct {
 	stop   func()
 }
 
-func newHome(t *testing.T) *home {
+func newHome(t testing.TB) *home {
 	t.Helper()
 	return openHome(t, t.TempDir())
 }
 
-func openHome(t *testing.T, dir string) *home {
+func openHome(t testing.TB, dir string) *home {
 	t.Helper()
 	s, err := store.Open(store.Options{Dir: dir})
 	if err != nil {

@@ -39,7 +39,7 @@ func (h *home) plugIn(id string) {
 }
 
 // embedded starts the broker that comes along.
-func embedded(t *testing.T) *broker.Broker {
+func embedded(t testing.TB) *broker.Broker {
 	t.Helper()
 	br, err := broker.New(broker.Options{})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"testing"
@@ -55,14 +54,6 @@ func (g *gateway) request() (net.Conn, *http.Request, *bufio.Reader) {
 		g.t.Fatalf("upgrade request: %v", err)
 	}
 	return c, r, br
-}
-
-// refuse answers the next upgrade with a status.
-func (g *gateway) refuse(status int, header, text string) {
-	g.t.Helper()
-	c, _, _ := g.request()
-	fmt.Fprintf(c, "HTTP/1.1 %d x\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(text), text)
-	c.Close()
 }
 
 // accept upgrades the next connection and takes its hello.

@@ -61,7 +61,6 @@ type packer struct {
 	head   blockHeader
 	first  Position
 	prev   int64 // Received of the entry before
-	last   int   // where the last entry begins in body
 }
 
 type sealed struct {

@@ -56,7 +56,6 @@ type pointView struct {
 	topic     string // state or event
 	precision *int
 	event     bool
-	number    bool
 	light     *lightView // then topic is the light's
 	attribute string
 	owned     bool

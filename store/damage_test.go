@@ -345,10 +345,29 @@ func TestRetentionTakesWhatIsOldAndReadersAreTold(t *testing.T) {
 	})
 }
 
+// A reader that leaves too much unread goes on behind it; history keeps all.
+func TestAReaderThatLeavesTooMuchUnreadSkips(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir) // the reader has read nothing of it
+	s, err := store.OpenWithBudget(store.Options{Dir: dir}, 1<<30, 50_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end(t, s)
+	entries, skipped := read(t, s, "slow")
+	if entries == 0 || skipped == 0 || entries+skipped != 2000 || s.Health().Skipped != skipped {
+		t.Errorf("%d entries, %d skipped, health counts %d", entries, skipped, s.Health().Skipped)
+	}
+	samples, err := s.History(context.Background(), "a", "r0", time.Time{}, time.Now().AddDate(50, 0, 0), 0)
+	if err != nil || len(samples) != 2000 {
+		t.Errorf("%d samples, %v", len(samples), err)
+	}
+}
+
 func TestWhenTheSpaceIsUsedUpTheOldestGo(t *testing.T) {
 	var log bytes.Buffer
 	dir := memoryDir(t)
-	s, err := store.OpenWithBudget(store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))}, 8<<20)
+	s, err := store.OpenWithBudget(store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))}, 8<<20, 256<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

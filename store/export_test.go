@@ -30,10 +30,10 @@ func (s *Store) OnWrite(f func(b []byte, off int64) error) {
 	}
 }
 
-// OpenWithBudget is Open with a small file and a small memory.
-func OpenWithBudget(o Options, maxSize int) (*Store, error) {
+// OpenWithBudget is Open with other limits than the constants.
+func OpenWithBudget(o Options, maxSize int, unread uint64) (*Store, error) {
 	s := newStore(o)
-	s.file.options.MaxSize = maxSize
+	s.file.options.MaxSize, s.unread = maxSize, unread
 	return s.open()
 }
 

@@ -58,6 +58,9 @@ func boltOptions() bolt.Options {
 func (f *file) open() (err error) {
 	defer guard(&err)()
 	db, err := openBolt(f.path, f.options)
+	if errors.Is(err, berrors.ErrTimeout) { // a tool that does not know our lock file
+		return fmt.Errorf("%w: %s is open elsewhere", ErrLocked, f.path)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -102,6 +103,44 @@ func TestKill(t *testing.T) {
 	if total == 0 {
 		t.Error("nothing was ever acknowledged")
 	}
+}
+
+// The very first start is the one in which a file is made.
+func TestKillAtTheFirstStart(t *testing.T) {
+	rounds := 60
+	if underRace {
+		rounds = 10
+	}
+	for round := range rounds {
+		dir := t.TempDir()
+		acked := map[string]uint64{}
+		if _, err := runAndKill(dir, time.Duration(rand.IntN(20_000))*time.Microsecond, acked); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "gateway.db.new"), make([]byte, 1+rand.IntN(20_000)), 0o600); err != nil { // as a power cut would leave it
+			t.Fatal(err)
+		}
+		if err := afterFirstKill(dir, acked); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+}
+
+func afterFirstKill(dir string, acked map[string]uint64) error {
+	s, err := store.Open(store.Options{Dir: dir, Commit: 0})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for d, seq := range acked {
+		if got := s.Hello(d, []protocol.Boot{{1}})[0]; got < seq {
+			err = errors.Join(err, fmt.Errorf("%s: acknowledged up to %d, settled up to %d", d, seq, got))
+		}
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*.corrupt-*")); len(aside) > 0 {
+		err = errors.Join(err, fmt.Errorf("set aside: %v", aside))
+	}
+	return errors.Join(err, s.Check())
 }
 
 // runAndKill starts a process that appends, kills it after a while and notes

@@ -47,7 +47,7 @@ func (s *Store) open() (*Store, error) {
 
 func newStore(o Options) *Store {
 	s := &Store{
-		dir: o.Dir, commit: o.Commit, retain: o.Retain, log: o.Log,
+		dir: o.Dir, commit: o.Commit, retain: o.Retain, unread: readerBudget, log: o.Log,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		cursors: map[string]*cursor{}, devices: map[string]*device{}, tables: map[string]*table{},
 		health: Health{Healthy: true},

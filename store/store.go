@@ -119,6 +119,7 @@ type Store struct {
 	dir    string
 	commit time.Duration
 	retain time.Duration
+	unread uint64 // readerBudget
 	log    *slog.Logger
 	file   *file
 	id     string

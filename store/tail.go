@@ -143,8 +143,8 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 		return entries, nil, nil
 	}
 	var least uint64
-	if size > readerBudget {
-		least = size - readerBudget
+	if size > s.unread {
+		least = size - s.unread
 	}
 	entries, after, err := s.readLog(t.next, head, least, max)
 	if err != nil && !corrupt(err) {

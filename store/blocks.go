@@ -20,7 +20,7 @@ func keyBlock(k []byte) Position {
 }
 
 // seekBlock finds the block that holds pos, or the first one behind it.
-func (s *Store) seekBlock(c *bolt.Cursor, pos Position) (k, v []byte) {
+func seekBlock(c *bolt.Cursor, pos Position) (k, v []byte) {
 	k, v = c.Seek(blockKey(pos))
 	if k != nil && keyBlock(k) == pos {
 		return k, v

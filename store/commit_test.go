@@ -133,7 +133,7 @@ func TestRidesAloneAfterAMinute(t *testing.T) {
 			say(t, s, "a", 1, store.Rides, w)
 			time.Sleep(30 * time.Second)
 			say(t, s, "b", 1, store.Rides, w)
-			time.Sleep(30*time.Second - 1)
+			time.Sleep(30*time.Second - time.Nanosecond)
 			w.expect(t)
 			time.Sleep(time.Nanosecond)
 			w.expect(t, "a/1 at 1m0s", "b/1 at 1m0s")

@@ -196,7 +196,7 @@ func (s *Store) replay(tx *bolt.Tx, checkpoint Position) error {
 	c := &s.committer
 	end := checkpoint + 1
 	cur := tx.Bucket(bucketLog).Cursor()
-	for k, v := s.seekBlock(cur, end); k != nil; k, v = cur.Next() {
+	for k, v := seekBlock(cur, end); k != nil; k, v = cur.Next() {
 		entries, err := unpack(keyBlock(k), v)
 		if err != nil {
 			s.blockDamaged(keyBlock(k), err)

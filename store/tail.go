@@ -167,7 +167,7 @@ func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*E
 	after = pos
 	err = s.file.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
-		k, v := s.seekBlock(c, pos)
+		k, v := seekBlock(c, pos)
 		if h, _, err := unpackHeader(v); k != nil && err == nil && h.offset < least {
 			k, v = s.searchBlock(c, pos, head, func(h blockHeader) bool { return h.offset >= least })
 		}

@@ -45,21 +45,32 @@ func (d *device) add(l *link) {
 	d.mu.Unlock()
 }
 
+// admits reports whether a link with that boot may become the session, before
+// anything is noted of it; else the link ends.
+func (d *device) admits(l *link, boot protocol.Boot) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch old := d.current; {
+	case d.gone:
+		l.end(protocol.CloseRevoked, "removed")
+	case old != nil && !d.mayReplace(old, boot):
+		d.hub.Counters.ClashClosed.Add(1)
+		l.end(protocol.CloseIdentityClash, "another device uses this identity")
+	default:
+		return true
+	}
+	return false
+}
+
 // attach makes l the device's session: an older one gives way, the welcome
 // goes out, then the commands that wait.
 func (d *device) attach(l *link, h *protocol.Hello, w *protocol.Welcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
-		l.end(protocol.CloseRevoked, "removed")
-		return
+		return // its links are ending
 	}
 	if old := d.current; old != nil {
-		if !d.mayReplace(old, h.Boot) {
-			d.hub.Counters.ClashClosed.Add(1)
-			l.end(protocol.CloseIdentityClash, "another device uses this identity")
-			return
-		}
 		d.hub.Counters.Replaced.Add(1)
 		d.hub.o.Commands.Disconnected(d.id, old)
 		old.end(protocol.CloseReplaced, "replaced by a newer link")

@@ -120,32 +120,31 @@ type guard struct {
 }
 
 // Read hands on what the header check lets pass. After a refused header it
-// closes the link and ends the read loop.
-func (g *guard) Read(p []byte) (int, error) {
-	if g.code != 0 {
+// closes the link and ends the read loop. A link at rest waits in here: the
+// wait is called directly, to keep its stack small.
+func (g *guard) Read(p []byte) (n int, err error) {
+	switch {
+	case g.code != 0:
 		return 0, g.refuse()
+	case len(g.early) > 0:
+		n = copy(p, g.early)
+		g.early = g.early[n:]
+	default:
+		n, err = g.Conn.Read(p)
 	}
-	n, err := g.read(p)
-	good, code := g.headers.scan(p[:n])
+	return g.pass(p[:n], err)
+}
+
+// pass checks what was read.
+func (g *guard) pass(p []byte, err error) (int, error) {
+	good, code := g.headers.scan(p)
 	if code == 0 {
-		return n, err
+		return len(p), err
 	}
-	g.code = code
-	if good == 0 {
+	if g.code = code; good == 0 {
 		return 0, g.refuse()
 	}
 	return good, nil
-}
-
-func (g *guard) read(p []byte) (int, error) {
-	if len(g.early) == 0 {
-		return g.Conn.Read(p)
-	}
-	n := copy(p, g.early)
-	if g.early = g.early[n:]; len(g.early) == 0 {
-		g.early = nil
-	}
-	return n, nil
 }
 
 // refuse queues the close frame and swallows what the peer still sends.
@@ -195,7 +194,7 @@ func (g *guard) write(p []byte) (int, error) {
 	return g.Conn.Write(p)
 }
 
-// Close ends our direction after the close frame; link.run closes the socket
+// Close ends our direction after the close frame; link.finish closes the socket
 // once the peer had its time. To throw a peer out at once, sever g.Conn.
 func (g *guard) Close() error {
 	g.Conn.SetReadDeadline(time.Now().Add(lingerTime))

@@ -93,6 +93,9 @@ func (l *link) errorFrame(code protocol.ErrorCode, text string) protocol.Error {
 // hello opens the session: the device's counters are looked up, older links
 // give way, and the welcome goes out before anything else.
 func (l *link) hello(h *protocol.Hello) {
+	if !l.device.admits(l, h.Boot) {
+		return
+	}
 	o := &l.hub.o
 	l.opened, l.boot = true, h.Boot
 	o.Registry.Seen(l.device.id, h)

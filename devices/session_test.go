@@ -296,7 +296,7 @@ func TestUrgentFramesDoNotWait(t *testing.T) {
 
 func TestLogLinesAreBounded(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines strings.Builder
+		var lines logged
 		home := devicetest.New(t, devices.Options{Log: textLog(&lines)})
 		d := home.Dial(home.Add("kitchen"))
 		d.Open(1)

@@ -1,11 +1,13 @@
 package devices_test
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,24 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 )
+
+// logged collects a log.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 func textLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -39,7 +59,7 @@ func TestNewestWins(t *testing.T) {
 
 func TestTwoDevicesWithOneIdentity(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines strings.Builder
+		var lines logged
 		home := devicetest.New(t, devices.Options{Log: textLog(&lines)})
 		tok := home.Add("kitchen")
 		current := home.Dial(tok)
@@ -292,5 +312,47 @@ func TestDrainingRefusesNewLinks(t *testing.T) {
 			t.Errorf("%s", r.Status)
 		}
 		<-stopped
+	})
+}
+
+// A log that takes nothing more: the device is told when to come back, and to
+// keep its frames.
+func TestTheLogIsOverloaded(t *testing.T) {
+	story(t, func(t *testing.T) {
+		home := devicetest.New(t, devices.Options{})
+		d := home.Dial(home.Add("kitchen"))
+		d.Open(1)
+		home.Hub.FailAppend("kitchen", store.ErrOverloaded)
+		if b := d.Next().(protocol.Bye); b.Seconds < 1 || b.Seconds > 8 {
+			t.Errorf("%+v", b)
+		}
+		d.ExpectClose(protocol.CloseOverloaded)
+	})
+}
+
+// boom is a log handler that panics at a device's word.
+type boom struct{ slog.Handler }
+
+func (h boom) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "boom") {
+		panic("boom")
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// A panic ends the link that it happened on, and nothing else.
+func TestAPanicEndsOneLink(t *testing.T) {
+	story(t, func(t *testing.T) {
+		var lines logged
+		home := devicetest.New(t, devices.Options{Log: slog.New(boom{textLog(&lines).Handler()})})
+		d, other := home.Dial(home.Add("kitchen")), home.Dial(home.Add("other"))
+		d.Open(1)
+		other.Open(1)
+		d.Send(protocol.Log{Text: "boom"}).ExpectClose(protocol.CloseInternal)
+		other.Send(devicetest.Number(1, "x", 1)).Expect(protocol.Ack{Seq: 1})
+		if home.Hub.Counters.Panics.Load() != 1 || !strings.Contains(lines.String(), "stack=") {
+			t.Error("it was not reported")
+		}
+		home.Dial(token(t, home, "kitchen")).Open(1)
 	})
 }

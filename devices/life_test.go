@@ -145,7 +145,7 @@ func TestADay(t *testing.T) {
 					for range 3 {
 						seq++
 						d.Send(devicetest.Number(seq, "rain", float64(seq))).Expect(protocol.Ack{Seq: seq})
-						d.ExpectSilence(time.Minute)
+						d.ExpectSilence(4 * time.Minute)
 					}
 					d.Leave()
 					time.Sleep(5 * time.Second)

@@ -29,8 +29,9 @@ type Options struct {
 	Names func() []string
 	// Origins are pages that may call besides our own.
 	Origins []string
-	// Status is what GET /api/v1/status shows; the composition fills it.
-	Status func() any
+	// Status is what GET /api/v1/status and /metrics show: numbers and words by
+	// part and name. The composition fills it; nil = nothing to show.
+	Status func() map[string]any
 	// AccountChanged is told of an MQTT account that is gone or has another
 	// password, so that its connections end. May be nil.
 	AccountChanged func(name string)
@@ -77,6 +78,7 @@ func (a *API) routes() {
 		do      handler
 	}{
 		{"GET /api/v1/status", read, a.status},
+		{"GET /metrics", read, a.metrics},
 		{"GET /api/v1/devices", read, a.listDevices},
 		{"POST /api/v1/devices", admin, a.addDevices},
 		{"GET /api/v1/devices/{device}", read, a.showDevice},
@@ -119,7 +121,7 @@ func (a *API) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *API) status(w http.ResponseWriter, _ *http.Request) error {
-	var s any = map[string]any{}
+	s := map[string]any{}
 	if a.Status != nil {
 		s = a.Status()
 	}

@@ -38,7 +38,7 @@ func newHome(t *testing.T) *home {
 		Store: s, Registry: r, Commands: c,
 		Names:   func() []string { return []string{"pi.local"} },
 		Origins: []string{"https://panel.example"},
-		Status:  func() any { return map[string]int{"answer": 42} },
+		Status:  func() map[string]any { return map[string]any{"part": map[string]any{"answer": 42, "well": true, "word": "x"}} },
 	})
 	h := &home{t: t, store: s, registry: r, commands: c, network: httptest.NewServer(a.Handler()), admin: a.Admin()}
 	t.Cleanup(func() {
@@ -107,6 +107,8 @@ func TestWhoMayAsk(t *testing.T) {
 		"nothing there":       {"GET", "/api/v2/x", read, [2]string{}, 404, "nothing"},
 		"an unknown device":   {"GET", "/api/v1/devices/none", read, [2]string{}, 404, "not known"},
 		"a status of its own": {"GET", "/api/v1/status", read, [2]string{}, 200, "42"},
+		"numbers for a graph": {"GET", "/metrics", read, [2]string{}, 200, "hearthgate_part_answer 42\n# TYPE hearthgate_part_well gauge\nhearthgate_part_well 1\n"},
+		"they need a token":   {"GET", "/metrics", "", [2]string{}, 401, "bearer token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req, err := http.NewRequest(c.method, h.network.URL+c.path, strings.NewReader("{}"))

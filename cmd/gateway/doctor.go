@@ -73,13 +73,14 @@ func examine(ctx context.Context, cfg *Config) []finding {
 		_ = c.Close()
 	}
 	found := []finding{checkClock(), checkData(data), checkSpace(data), checkRunning(running)}
-	for name, addr := range map[string]string{"listen.https": cfg.ListenHTTPS, "listen.http": cfg.ListenHTTP} {
-		if addr != "" {
+	ports := [][2]string{{"listen.https", cfg.ListenHTTPS}, {"listen.http", cfg.ListenHTTP}}
+	if cfg.MQTTBroker == "" {
+		ports = append(ports, [2]string{"mqtt.listen", cfg.MQTTListen})
+	}
+	for _, p := range ports {
+		if name, addr := p[0], p[1]; addr != "" {
 			found = append(found, checkPort(name, addr, running))
 		}
-	}
-	if cfg.MQTTBroker == "" && cfg.MQTTListen != "" {
-		found = append(found, checkPort("mqtt.listen", cfg.MQTTListen, running))
 	}
 	if running && cfg.ListenHTTPS != "" {
 		found = append(found, checkCertificate(cfg, data))

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -238,24 +237,4 @@ func (g *gateway) address(name string) string {
 		}
 	}
 	return ""
-}
-
-// status is what `hearthgate status` and the API show.
-func (g *gateway) status() any {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	s := map[string]any{
-		"gateway": g.store.GatewayID(), "version": versionText(),
-		"uptime_s": int64(time.Since(g.started).Seconds()),
-		"store":    g.store.Health(), "links": g.hub.Status(),
-		"connections_refused": g.refused.Load(),
-		"memory_bytes":        m.Sys - m.HeapReleased, "goroutines": runtime.NumGoroutine(),
-	}
-	if g.bridge != nil {
-		s["mqtt"] = g.bridge.Status()
-	}
-	if g.broker != nil {
-		s["broker"] = g.broker.Stats()
-	}
-	return s
 }

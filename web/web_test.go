@@ -38,7 +38,9 @@ func newHome(t *testing.T) *home {
 		Store: s, Registry: r, Commands: c,
 		Names:   func() []string { return []string{"pi.local"} },
 		Origins: []string{"https://panel.example"},
-		Status:  func() map[string]any { return map[string]any{"part": map[string]any{"answer": 42, "well": true, "word": "x"}} },
+		Status: func() map[string]any {
+			return map[string]any{"part": map[string]any{"answer": 42, "well": true, "word": "x"}}
+		},
 	})
 	h := &home{t: t, store: s, registry: r, commands: c, network: httptest.NewServer(a.Handler()), admin: a.Admin()}
 	t.Cleanup(func() {

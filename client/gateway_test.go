@@ -60,6 +60,11 @@ func (g *gateway) request() (net.Conn, *http.Request, *bufio.Reader) {
 func (g *gateway) accept() *link {
 	g.t.Helper()
 	c, r, br := g.request()
+	return g.upgrade(c, r, br)
+}
+
+func (g *gateway) upgrade(c net.Conn, r *http.Request, br *bufio.Reader) *link {
+	g.t.Helper()
 	l := &link{t: g.t, net: c, frames: make(chan protocol.Frame, 1000), ended: make(chan struct{})}
 	up := gws.NewUpgrader(l, &gws.ServerOption{SubProtocols: []string{protocol.Subprotocol}, Logger: quiet{}})
 	ws, err := up.UpgradeFromConn(c, br, r)
@@ -76,6 +81,13 @@ func (g *gateway) accept() *link {
 func (g *gateway) welcome(w protocol.Welcome) *link {
 	g.t.Helper()
 	l := g.accept()
+	l.welcome(w)
+	return l
+}
+
+// welcome answers the hello.
+func (l *link) welcome(w protocol.Welcome) {
+	l.t.Helper()
 	if w.Device == "" {
 		w.Device = "desk"
 	}
@@ -86,7 +98,6 @@ func (g *gateway) welcome(w protocol.Welcome) *link {
 		w.Window = 16
 	}
 	l.send(&w)
-	return l
 }
 
 type quiet struct{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,7 +152,7 @@ func (s *summary) print(w io.Writer) {
 	line("sent", "%d frames, %d of them again", s.Sent+s.Again, s.Again)
 	line("acked", "%d frames, %d records, %.0f frames/s", s.Acked, s.Records, s.Rate)
 	line("ack latency", "p50 %s  p90 %s  p99 %s  max %s", ms(s.Latency.P50), ms(s.Latency.P90), ms(s.Latency.P99), ms(s.Latency.Max))
-	line("refused", "%d%s", s.Refused, list(s.Refusals))
+	line("refused", "%s", strings.TrimSpace(fmt.Sprint(s.Refused, " ", list(s.Refusals))))
 	line("gaps", "%d frames dropped before they were acked", s.Gaps)
 	line("pending", "%d frames not settled at the end", s.Pending)
 	line("commands answered", "%d, and %d that came again", s.Commands, s.Repeats)

@@ -19,8 +19,9 @@ import (
 const usage = `hearthgate-sim plays smart-home devices against a gateway and keeps a ledger of
 what was acknowledged.
 
-  A home of one lamp-like device with a token from "hearthgate device add":
-    hearthgate-sim --token hg1.desk.…
+  One device, with a token from "hearthgate device add" (a device that is named
+  like one of the demo's, such as living-room-lamp, is that model):
+    hearthgate-sim --token hg1.living-room-lamp.…
 
   A fleet of 200, each with a token of its own, for a minute, then check that
   the gateway has everything it acknowledged:
@@ -29,6 +30,11 @@ what was acknowledged.
 
   A data set, as fast as the gateway acknowledges it:
     hearthgate-sim --token hg1.room.… --csv room.csv --speed max
+  (A gateway takes 50 frames/s of a device unless limits.device_rate is 0. The
+  times are moved so that the last row is now.)
+
+  Load, and how long acknowledgements take:
+    hearthgate-sim --tokens fleet.json --load --inflight 8 --duration 30s
 
   Bad weather:
     hearthgate-sim --tokens fleet.json --chaos --seed 7

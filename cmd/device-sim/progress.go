@@ -47,12 +47,9 @@ func isTerminal(w io.Writer) bool {
 
 // list is a small tally as text, in a fixed order: "close 4007: 2, broken: 1".
 func list(m map[string]int) string {
-	if len(m) == 0 {
-		return ""
-	}
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		parts = append(parts, fmt.Sprintf("%s: %d", k, m[k]))
 	}
-	return " " + strings.Join(parts, ", ")
+	return strings.Join(parts, ", ")
 }

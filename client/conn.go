@@ -36,7 +36,7 @@ type Options struct {
 	Dial func(context.Context) (net.Conn, error)
 
 	// OnFrame is called for every frame of the gateway in its order, beginning
-	// with the welcome, which it sees before DialConn returns. Calls come from
+	// with the welcome, which it sees before Dial returns. Calls come from
 	// the reader's goroutine, one at a time; while one runs nothing is read.
 	OnFrame func(protocol.Frame)
 
@@ -106,13 +106,15 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	}
 	select {
 	case <-c.welcomed:
-		return c, nil
 	case <-c.done:
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("no welcome from %s: %w", o.URL, context.Cause(ctx))
-		}
-		return nil, c.end
 	}
+	switch {
+	case c.welcome != nil:
+		return c, nil // it may have ended since: Done tells
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("no welcome from %s: %w", o.URL, context.Cause(ctx))
+	}
+	return nil, c.end
 }
 
 // DialNet connects to the host of the URL over TCP, with TLS for wss. It is

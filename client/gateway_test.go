@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
@@ -20,17 +21,11 @@ import (
 type gateway struct {
 	t     *testing.T
 	dials chan net.Conn
-	tries int
-	down  bool // nobody listens
 }
 
 func newGateway(t *testing.T) *gateway { return &gateway{t: t, dials: make(chan net.Conn)} }
 
 func (g *gateway) dial(ctx context.Context) (net.Conn, error) {
-	g.tries++
-	if g.down {
-		return nil, errors.New("connection refused")
-	}
 	ours, theirs := net.Pipe()
 	select {
 	case g.dials <- theirs:
@@ -54,6 +49,14 @@ func (g *gateway) request() (net.Conn, *http.Request, *bufio.Reader) {
 		g.t.Fatalf("upgrade request: %v", err)
 	}
 	return c, r, br
+}
+
+// refuse answers the next upgrade with a status.
+func (g *gateway) refuse(status int, header, text string) {
+	g.t.Helper()
+	c, _, _ := g.request()
+	fmt.Fprintf(c, "HTTP/1.1 %d x\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(text), text)
+	c.Close()
 }
 
 // accept upgrades the next connection and takes its hello.

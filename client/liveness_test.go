@@ -180,13 +180,13 @@ func TestAGrantIsKeptAndThenUsed(t *testing.T) {
 		l.send(&protocol.Grant{Token: "hg1.desk.new", URLs: []string{"ws://gone/device", "ws://moved/device"}})
 		<-l.ended
 
-		c, r, br := g.request()
+		c, r, _ := g.request()
 		if r.Header.Get("Authorization") != "Bearer hg1.desk.new" || r.Host != "gone" {
 			t.Errorf("came to %s with %q, want the new token at the first address", r.Host, r.Header.Get("Authorization"))
 		}
 		c.Close()
 		for range 2 { // the second address works, so it stays
-			c, r, br = g.request()
+			c, r, br := g.request()
 			if r.Host != "moved" {
 				t.Errorf("came to %s, want the next address", r.Host)
 				c.Close()

@@ -135,6 +135,7 @@ func (c *controller) time(devices int, servers ...*process) (roundTrip, error) {
 		return d
 	}
 	began, before, own := time.Now(), used(), cpu(os.Getpid())
+	servers[0].window(time.Duration(len(c.took)) * time.Second / commandRate)
 	if err := c.run(devices); err != nil {
 		return roundTrip{}, err
 	}

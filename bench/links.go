@@ -38,7 +38,7 @@ type rest struct {
 // measure connects n devices, lets them rest for two heartbeats, cuts them all
 // and lets them come back at once.
 func (c *crowd) measure(n int, window time.Duration) (r rest, err error) {
-	time.Sleep(time.Second) // until start-up is over
+	c.server.quiet()
 	empty, used := c.server.rss(), c.server.cpu()
 	var beats atomic.Int64
 	all, err := c.arrive(n, &beats)
@@ -55,6 +55,7 @@ func (c *crowd) measure(n int, window time.Duration) (r rest, err error) {
 	time.Sleep(heartbeat / 2) // acknowledgements and garbage of the arrival
 	beats.Store(0)
 	used = c.server.cpu()
+	c.server.window(window)
 	time.Sleep(window)
 	r.beats, r.beat = beats.Load(), micros(c.server.cpu()-used)
 	stop()
@@ -68,7 +69,7 @@ func (c *crowd) measure(n int, window time.Duration) (r rest, err error) {
 	r.memory = (c.server.rss() - empty) / float64(n)
 
 	closeAll(all)
-	time.Sleep(2 * time.Second) // the server takes note
+	c.server.quiet() // it takes note
 	began, own := time.Now(), cpu(os.Getpid())
 	used = c.server.cpu()
 	if all, err = c.arrive(n, &beats); err != nil {
@@ -153,10 +154,21 @@ func (b *bench) restFor() time.Duration {
 	return 2 * heartbeat
 }
 
+// gatewayRest measures links of devices that the gateway knows: they have been
+// there before, described themselves and were announced to MQTT, and then the
+// gateway was started anew. So what is measured is the links alone.
 func (b *bench) gatewayRest(secure bool) (r rest, err error) {
-	err = b.withGateway(func(g *gateway) error {
-		credentials, err := g.enrol(b.connections)
+	err = b.inDir(func(dir string) error {
+		credentials, err := b.introduce(dir)
 		if err != nil {
+			return err
+		}
+		g, err := b.startGateway(dir, "--device.heartbeat", heartbeat.String())
+		if err != nil {
+			return err
+		}
+		defer g.stop()
+		if err := g.ready(); err != nil {
 			return err
 		}
 		c := crowd{server: g.process, connect: func(i int) (resting, error) {
@@ -164,8 +176,33 @@ func (b *bench) gatewayRest(secure bool) (r rest, err error) {
 		}}
 		r, err = c.measure(b.connections, b.restFor())
 		return err
-	}, "--device.heartbeat", heartbeat.String())
+	})
 	return r, err
+}
+
+// introduce lets all devices describe themselves once to a gateway in dir.
+func (b *bench) introduce(dir string) ([]credential, error) {
+	g, err := b.startGateway(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer g.stop()
+	if err := g.ready(); err != nil {
+		return nil, err
+	}
+	credentials, err := g.enrol(b.connections)
+	if err != nil {
+		return nil, err
+	}
+	all, err := connectAll(b.connections, func(i int) (*device, error) {
+		return connectDevice(g.plain, credentials[i])
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.quiet() // until it has taken in all descriptions
+	closeAll(all)
+	return credentials, nil
 }
 
 func (b *bench) mosquittoRest(secure bool) (r rest, err error) {

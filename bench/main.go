@@ -17,6 +17,7 @@ import (
 type bench struct {
 	gateway, source, dir string
 	core                 string // of the servers
+	watch                string // a file for perf
 	quick, burst         bool
 	window               time.Duration
 	devices, connections int
@@ -62,17 +63,17 @@ func run() error {
 	flag.Int64Var(&fill, "fill", 1024, "MiB of the filled store")
 	flag.DurationVar(&b.fillTime, "fill-time", time.Minute, "how long filling it may take")
 	asJSON := flag.Bool("json", false, "print JSON")
-	profile := flag.String("profile", "", "only load the gateway and write what perf saw to this file")
+	flag.StringVar(&b.watch, "profile", "", "only put the gateway under the load of one part, and write what perf sees to this file")
 	flag.Usage = usage
 	flag.Parse()
 	if b.quick {
 		b.window, b.connections, fill, b.fillTime = time.Second, 500, 32, 5*time.Second
 	}
 	b.fillBytes = fill << 20
-	b.report = newReport(b)
-	if *profile != "" {
-		return b.profile(*profile)
+	if b.watch != "" {
+		return b.profile(flag.Args())
 	}
+	b.report = newReport(b)
 	err := b.run(flag.Args())
 	if *asJSON {
 		return errors.Join(err, b.report.json(os.Stdout))

@@ -19,6 +19,7 @@ type process struct {
 	log   string
 	began time.Time
 	ended chan struct{}
+	watch string // where perf writes what it sees in a window, "" = nowhere
 }
 
 // startProcess starts a server on that core. Its output goes to a file, whose
@@ -93,6 +94,33 @@ func (p *process) stop() {
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.ended
+}
+
+// window is called when a measurement of that length begins.
+func (p *process) window(d time.Duration) {
+	if p.watch == "" {
+		return
+	}
+	perf := exec.Command("perf", "record", "-q", "-e", "cpu-clock", "-F", "997", "-g", "-o", p.watch,
+		"-p", strconv.Itoa(p.pid()), "--", "sleep", strconv.Itoa(int(d.Seconds())))
+	perf.Stdout, perf.Stderr = os.Stderr, os.Stderr
+	if err := perf.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "perf:", err)
+		return
+	}
+	go perf.Wait()
+}
+
+// quiet waits until the server has nothing to do: below 2 % of its core for a
+// second. One that never rests gets half a minute.
+func (p *process) quiet() {
+	for range 30 {
+		used := p.cpu()
+		time.Sleep(time.Second)
+		if p.cpu()-used <= 20*time.Millisecond {
+			return
+		}
+	}
 }
 
 // cpu is the CPU time, user and system, that a process has used (proc(5), stat

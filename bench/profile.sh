@@ -1,12 +1,12 @@
 #!/bin/sh
-# Shows where the gateway spends its time: 200 devices, 8 frames in flight.
-#   bench/profile.sh [FILE]
+# Shows where the gateway spends its time.
+#   bench/profile.sh [telemetry|commands|links] [FILE]
 # Leaves perf's data in FILE (default /tmp/hearthgate.perf) for `perf report -i`.
 # Needs Debian's linux-perf and the right to use it (root, or
 # kernel.perf_event_paranoid at 1 or less).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-file=${1:-/tmp/hearthgate.perf}
+part=${1:-telemetry} file=${2:-/tmp/hearthgate.perf}
 server=${SERVER_CPU:-0} load=${LOAD_CPU:-1}
 ulimit -n "$(ulimit -Hn)" || true
 
@@ -15,7 +15,7 @@ trap 'rm -rf "$bin"' EXIT
 cd "$here/.."
 CGO_ENABLED=0 go build -o "$bin/hearthgate" ./cmd/gateway # with its symbols
 (cd "$here" && go build -o "$bin/bench" .)
-taskset -c "$load" "$bin/bench" -gateway "$bin/hearthgate" -core "$server" -profile "$file"
+taskset -c "$load" "$bin/bench" -gateway "$bin/hearthgate" -core "$server" -profile "$file" "$part"
 echo; echo "By function:"
 perf report -i "$file" --no-children --percent-limit 0.8 --stdio -g none 2>/dev/null | grep -v '^#' | grep . | head -45
 echo; echo "By function and all that it calls:"

@@ -57,8 +57,11 @@ func (b *bench) startGateway(dir string, settings ...string) (*gateway, error) {
 		"--limits.device_rate", "0", "--limits.address_rate", "0", "--limits.address_links", "0",
 		"--log.level", "warn"}, settings...)
 	var err error
-	g.process, err = startProcess(b.core, filepath.Join(dir, "gateway.log"), args...)
-	return g, err
+	if g.process, err = startProcess(b.core, filepath.Join(dir, "gateway.log"), args...); err != nil {
+		return nil, err
+	}
+	g.watch = b.watch
+	return g, nil
 }
 
 // ready waits until the gateway listens on all that it was told to.

@@ -62,12 +62,12 @@ func start(b *bench) error {
 
 // addRest reports the memory of a gateway without devices, once it is quiet.
 func (b *bench) addRest(g *gateway, peer float64, what string) {
-	time.Sleep(b.quiet())
+	time.Sleep(b.pause())
 	b.report.add(line{What: what, Ours: g.rss() / 1024, Peer: peer, Unit: "MiB", Ship: atMost(2), Goal: atMost(1.5)})
 }
 
-// quiet is how long a server is left alone before its memory is read.
-func (b *bench) quiet() time.Duration {
+// pause is how long a server is left alone before its memory is read.
+func (b *bench) pause() time.Duration {
 	if b.quick {
 		return time.Second
 	}
@@ -92,7 +92,7 @@ func (b *bench) mosquittoStart() (start, rest float64, err error) {
 			return m.process, took, err
 		})
 		if last != nil {
-			time.Sleep(b.quiet())
+			time.Sleep(b.pause())
 			rest = last.rss() / 1024
 			last.stop()
 		}

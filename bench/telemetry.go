@@ -98,6 +98,10 @@ type flow struct {
 	sent, lost int64   // lost: acknowledged, but not seen by the subscriber
 }
 
+// warmUp is how long the load runs before it is measured: descriptions are
+// announced to MQTT, heaps and queues find their size.
+const warmUp = 2 * time.Second
+
 // drain is how long the subscriber may be behind when the senders stop.
 const drain = 30 * time.Second
 
@@ -107,8 +111,9 @@ func (l *load) measure(p *process, senders []sender, inFlight int, window time.D
 		l.senders.Add(1)
 		go l.drive(s, inFlight)
 	}
-	time.Sleep(min(time.Second, window/2))
+	time.Sleep(warmUp)
 	began, acked, server, own := time.Now(), l.acked.Load(), p.cpu(), cpu(os.Getpid())
+	p.window(window)
 	time.Sleep(window)
 	took, n := time.Since(began), float64(l.acked.Load()-acked)
 	server, own = p.cpu()-server, cpu(os.Getpid())-own

@@ -101,7 +101,7 @@ func (d *device) mayReplace(old *link, boot protocol.Boot) bool {
 	if len(d.clashes) >= clashCount {
 		d.clashes, d.closedTo = nil, now.Add(clashWithin)
 		d.hub.Counters.Clashes.Add(1)
-		d.hub.log.Error("two devices seem to use one identity: they keep replacing each other; remove the token from one of them", "device", d.id)
+		d.hub.alert(d.id, "two devices seem to use one identity: they keep replacing each other; remove the token from one of them")
 	}
 	return true
 }

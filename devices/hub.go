@@ -44,6 +44,10 @@ type Options struct {
 	Origins []string        // pages that may connect besides our own: https://host[:port]
 	Names   func() []string // our own names and addresses, for pages of ours; nil = none
 
+	// Alert is told what a person should know of a device; nil = nobody. It must
+	// not block.
+	Alert func(device, message string)
+
 	Limits protocol.Limits
 	Build  time.Time    // a clock before it is not trusted
 	Log    *slog.Logger // nil = discard
@@ -158,6 +162,14 @@ func (h *Hub) all() []*device {
 		all = append(all, d)
 	}
 	return all
+}
+
+// alert tells a person, by the log and by whoever else listens.
+func (h *Hub) alert(device, message string) {
+	h.log.Error(message, "device", device)
+	if h.o.Alert != nil {
+		h.o.Alert(device, message)
+	}
 }
 
 // Cut closes every link of a device.

@@ -60,7 +60,10 @@ func TestNewestWins(t *testing.T) {
 func TestTwoDevicesWithOneIdentity(t *testing.T) {
 	story(t, func(t *testing.T) {
 		var lines logged
-		home := devicetest.New(t, devices.Options{Log: textLog(&lines)})
+		var alerted string
+		home := devicetest.New(t, devices.Options{
+			Log: textLog(&lines), Alert: func(device, _ string) { alerted = device },
+		})
 		tok := home.Add("kitchen")
 		current := home.Dial(tok)
 		current.Open(1)
@@ -71,7 +74,7 @@ func TestTwoDevicesWithOneIdentity(t *testing.T) {
 			current.ExpectClose(protocol.CloseReplaced)
 			current = next
 		}
-		if home.Hub.Counters.Clashes.Load() != 1 || !strings.Contains(lines.String(), "one identity") {
+		if home.Hub.Counters.Clashes.Load() != 1 || !strings.Contains(lines.String(), "one identity") || alerted != "kitchen" {
 			t.Error("no alert")
 		}
 		home.Dial(tok).Send(devicetest.Hello(5)).ExpectClose(protocol.CloseIdentityClash)

@@ -106,6 +106,11 @@ func (g *gateway) hubOptions() devices.Options {
 		DeviceRate: float64(g.cfg.DeviceRate), AddressRate: float64(g.cfg.AddressRate),
 		AddressLinks: g.cfg.AddressLinks, Links: g.cfg.Links,
 		Origins: g.cfg.Origins, Names: pki.Hosts, Build: buildDate, Log: g.log,
+		Alert: func(device, message string) {
+			if g.bridge != nil {
+				g.bridge.Alert(device, message)
+			}
+		},
 	}
 }
 

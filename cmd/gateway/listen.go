@@ -129,6 +129,14 @@ type countedConn struct {
 	leave func()
 }
 
+// CloseWrite lets the peer read what was sent last before the socket ends.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *countedConn) Close() error {
 	c.leave()
 	return c.Conn.Close()

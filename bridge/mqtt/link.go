@@ -21,6 +21,7 @@ var (
 	errStalled  = errors.New("the broker stopped acknowledging")
 	errConflict = errors.New("another gateway publishes on our base topic")
 	errSkipped  = errors.New("the broker refused the message twice")
+	errNotSent  = errors.New("the link ended before the message was sent")
 )
 
 // link is one connection to the broker, from CONNECT to its end. paho does not
@@ -142,7 +143,7 @@ func (l *link) publish(m message, done func(error)) {
 		defer l.alone.Unlock()
 	}
 	if !l.take(places) {
-		done(errLost)
+		done(errNotSent)
 		return
 	}
 	t := l.client.Publish(m.topic, 1, m.retained, m.payload)

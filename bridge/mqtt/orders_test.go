@@ -308,6 +308,36 @@ func TestHomeAssistantRestarts(t *testing.T) {
 	}
 }
 
+// silentDevice takes commands and says nothing.
+type silentDevice struct{}
+
+func (silentDevice) Send(*protocol.Command) bool { return true }
+
+// A gateway that stops knows how its live commands ended, and nobody will know
+// later: it says so before it says offline.
+func TestAStopTellsWhatIsStillUnderWay(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	h.add("lamp", plug)
+	h.presence("lamp", store.Online)
+	h.cmds.Presence("lamp", store.Online, false, 0)
+	h.cmds.Connected("lamp", testBoot, silentDevice{})
+	h.run(viaEmbedded(br))
+	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
+	c := newClient(t, br.Dial, "hearthgate/#")
+	c.publish("hearthgate/device/lamp/command", `{"id":"asked","set":{"plug":true}}`, false)
+	eventually(t, "it is at the device", func() bool { w := h.cmds.Waiting("lamp"); return len(w) == 1 && w[0].Sent })
+	for range 500 { // so much that it cannot all be under way already
+		h.bridge.Alert("lamp", "busy")
+	}
+	h.cmds.Close()
+	h.stop()
+	if got := c.result("lamp", "asked"); got["outcome"] != "outcome_unknown" {
+		t.Errorf("%v", got)
+	}
+	c.expect("hearthgate/bridge/state", "offline")
+}
+
 func TestStoppedBridgeLeavesNothingRunning(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	br, err := broker.New(broker.Options{})

@@ -25,6 +25,7 @@ type results struct {
 type answer struct {
 	m       message
 	confirm func() // may be nil
+	sent    bool   // on a link that ended before it was confirmed
 }
 
 // maxResults bounds the queue while the broker is away. Outcomes of stored
@@ -60,7 +61,7 @@ func (r *results) add(device string, payload []byte, confirm func()) {
 func (r *results) push(m message, confirm func()) {
 	r.mu.Lock()
 	if len(r.queue)+len(r.back) < maxResults {
-		r.queue = append(r.queue, answer{m, confirm})
+		r.queue = append(r.queue, answer{m: m, confirm: confirm})
 	} else {
 		r.dropped++
 	}
@@ -83,6 +84,16 @@ func (r *results) take() []answer {
 	return all
 }
 
+// unsent takes what no link has sent yet. The rest may be with the broker.
+func (r *results) unsent() (all []answer) {
+	for _, a := range r.take() {
+		if !a.sent {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // send publishes results on l until it ends. The caller waits for it.
 func (r *results) send(l *link) {
 	for {
@@ -90,6 +101,7 @@ func (r *results) send(l *link) {
 			l.publish(a.m, func(err error) {
 				switch {
 				case err != nil && err != errSkipped:
+					a.sent = err != errNotSent
 					r.mu.Lock()
 					r.back = append(r.back, a)
 					r.mu.Unlock()

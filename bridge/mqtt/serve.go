@@ -139,11 +139,26 @@ func (b *Bridge) sayOnline(l *link) error {
 	return nil
 }
 
-// farewell is the clean end, of which the broker would say nothing by itself.
-// It goes past the window: nobody else publishes any more.
+// farewell is the clean end, of which the broker would say nothing by itself:
+// the outcomes that were not sent yet, since no later run would know of them,
+// and offline. It goes past the window: nobody else publishes any more.
 func (b *Bridge) farewell(l *link) {
-	l.client.Publish(b.topics.bridge("state"), 1, true, []byte("offline")).WaitTimeout(2 * time.Second)
+	patience := time.After(farewellTime)
+	for _, a := range append(b.results.unsent(), answer{m: message{b.topics.bridge("state"), []byte("offline"), true}}) {
+		t := l.client.Publish(a.m.topic, 1, a.m.retained, a.m.payload)
+		select {
+		case <-t.Done():
+		case <-patience:
+			return
+		}
+		if a.confirm != nil && t.Error() == nil {
+			a.confirm()
+		}
+	}
 }
+
+// farewellTime is how long a broker may take to confirm the last messages.
+const farewellTime = 2 * time.Second
 
 // publishBatch maps entries to messages, publishes them, and moves the cursor
 // when all are confirmed. Entries up to replayed give no states.

@@ -199,6 +199,7 @@ func (g *gateway) run(ctx context.Context) error {
 	if err := g.hub.Shutdown(leave); err != nil {
 		g.log.Warn("some devices were not told", "err", err)
 	}
+	g.commands.Close() // while the bridge can still tell the outcomes
 	for _, s := range g.servers {
 		_ = s.http.Close()
 	}

@@ -36,7 +36,9 @@ func demo(c *cobra.Command) error {
 		return err
 	}
 	out := c.OutOrStdout()
+	fate, end := "kept when the demo ends", "The demo is over."
 	if !c.Flags().Changed("data") {
+		fate, end = "gone when the demo ends", "The demo is over; nothing of it is left."
 		dir, err := os.MkdirTemp("", "hearthgate-demo-")
 		if err != nil {
 			return err
@@ -67,13 +69,13 @@ func demo(c *cobra.Command) error {
 		g.close()
 		return err
 	}
-	g.explain(out, home)
+	g.explain(out, home, fate)
 	lived := make(chan struct{})
 	go func() { home.Run(ctx, ctx); close(lived) }()
 	err = g.run(ctx)
 	stop()
 	<-lived
-	fmt.Fprintln(out, "\nThe demo is over; nothing of it is left.")
+	fmt.Fprintln(out, "\n"+end)
 	return err
 }
 
@@ -110,7 +112,7 @@ func (g *gateway) furnish() (*sim.Fleet, error) {
 }
 
 // explain says what runs, where to look and what to try.
-func (g *gateway) explain(out io.Writer, home *sim.Fleet) {
+func (g *gateway) explain(out io.Writer, home *sim.Fleet, fate string) {
 	mqttHost, mqttPort := "127.0.0.1", "1883"
 	if g.broker != nil {
 		mqttHost, mqttPort, _ = net.SplitHostPort(g.broker.Addr().String())
@@ -133,7 +135,7 @@ func (g *gateway) explain(out io.Writer, home *sim.Fleet) {
   devices    wss://%s/device   (without TLS: ws://%s/device)
   MQTT       %s:%s   topics %s/#, Home Assistant discovery under %s/#
   API        http://%s/api/v1
-  data       %s (gone when the demo ends)
+  data       %s (%s)
 
 Try, in another terminal:
   mosquitto_sub%s -t '%s/#' -v
@@ -142,7 +144,7 @@ Try, in another terminal:
 
 Ctrl-C ends it.
 `, versionText(), len(ids), wrap(ids, 72), g.address("listen.https"), g.address("listen.http"),
-		mqttHost, mqttPort, base, g.cfg.MQTTDiscoveryPrefix, g.address("listen.http"), g.cfg.Data,
+		mqttHost, mqttPort, base, g.cfg.MQTTDiscoveryPrefix, g.address("listen.http"), g.cfg.Data, fate,
 		at, base, at, base, ourCommand(), g.cfg.Data)
 }
 
@@ -153,13 +155,14 @@ func wrap(words []string, width int) string {
 	for i, w := range words {
 		if i > 0 {
 			b.WriteString(",")
-			if col += len(w) + 2; col > width {
+			if col += 2; col+len(w) > width {
 				b.WriteString("\n ")
-				col = len(w)
+				col = 0
 			}
 			b.WriteString(" ")
 		}
 		b.WriteString(w)
+		col += len(w)
 	}
 	return b.String()
 }

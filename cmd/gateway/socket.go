@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +49,7 @@ func listenAdmin(data string, log *slog.Logger) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
-	if err := ownDirectory(filepath.Dir(path)); err != nil {
+	if err := ownDirectory(filepath.Dir(path), os.Geteuid()); err != nil {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
@@ -73,8 +74,10 @@ func listenAdmin(data string, log *slog.Logger) (net.Listener, error) {
 	return l, nil
 }
 
-// ownDirectory refuses a directory that somebody else could have put there.
-func ownDirectory(dir string) error {
+// ownDirectory refuses a directory that somebody else than uid or root made, or
+// could change: who owns it can put a socket of his own there. Root may use the
+// directory of any user, except in one where anybody could have made it (/tmp).
+func ownDirectory(dir string, uid int) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
@@ -84,6 +87,14 @@ func ownDirectory(dir string) error {
 	}
 	if info.Mode().Perm()&0o002 != 0 {
 		return fmt.Errorf("%s can be written by everybody; chmod o-w it", dir)
+	}
+	owner := int(info.Sys().(*syscall.Stat_t).Uid)
+	up, err := os.Stat(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	if anybody := up.Mode().Perm()&0o002 != 0; owner != uid && owner != 0 && (uid != 0 || anybody) {
+		return fmt.Errorf("%s belongs to another user (%d); remove it or use another --data", dir, owner)
 	}
 	return nil
 }

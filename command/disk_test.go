@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -138,5 +139,26 @@ func TestTakenBackWhileItIsBeingStored(t *testing.T) {
 			t.Fatalf("%s", r.Outcome)
 		}
 		l.last(t, 1)
+	})
+}
+
+// Each commit wears an SD card: when many commands with a ttl come one after
+// another they share commits, as whatever else a person may be waiting for.
+func TestManyStoredCommandsShareTheirCommits(t *testing.T) {
+	inHome(t, func(h *home) {
+		before, start := h.store.Health().Commits, time.Now()
+		for i := range 100 {
+			a := h.ask(fmt.Sprint(i), time.Hour, on)
+			for {
+				if w, _ := a.told(); len(w) == 1 {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		took := time.Since(start)
+		if n := h.store.Health().Commits - before; n > 20+20*uint64(took/time.Second+1) {
+			t.Errorf("%d commits in %v", n, took)
+		}
 	})
 }

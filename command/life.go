@@ -129,7 +129,7 @@ func (s *Service) admitStored(c *command, d *device) *refusal {
 		c.marked, c.boot = true, d.boot
 	}
 	c.state = storing
-	err := s.table.Put(c.key(), c.row(), store.Now, func(err error) { s.storedNow(c, err) })
+	err := s.table.Put(c.key(), c.row(), store.Urgent, func(err error) { s.storedNow(c, err) })
 	if err != nil {
 		return refuse(Failed, "a command that may have to wait cannot be stored now: %v", err)
 	}
@@ -221,7 +221,7 @@ func (c *command) mustMark(d *device) bool {
 
 func (s *Service) mark(c *command, d *device) {
 	c.state, c.slow, c.marked, c.boot = marking, false, true, d.boot
-	err := s.table.Put(c.key(), c.row(), store.Now, func(err error) { s.markedNow(c, err) })
+	err := s.table.Put(c.key(), c.row(), store.Urgent, func(err error) { s.markedNow(c, err) })
 	if err != nil { // tried again when the device is next heard of
 		c.state, c.marked, c.slow = queued, false, true
 		return
@@ -347,12 +347,12 @@ func (s *Service) finish(c *command, o Outcome, message string, state []protocol
 // second outcome, and only while the disk is stuck.
 func (s *Service) finishUnstored(c *command, o Outcome, message string) {
 	c.stored = false
-	_ = s.table.Delete(c.key(), store.Now, nil)
+	_ = s.table.Delete(c.key(), store.Urgent, nil)
 	s.finish(c, o, message, nil)
 }
 
 func (s *Service) storeOutcome(c *command) {
-	err := s.table.Put(c.key(), c.row(), store.Now, func(err error) {
+	err := s.table.Put(c.key(), c.row(), store.Urgent, func(err error) {
 		if err == nil { // else it is found out again after the restart
 			s.give(c)
 		}

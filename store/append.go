@@ -238,6 +238,9 @@ func (s *Store) hasten(d *device, u Urgency) {
 	case q.ration.gathers(d, time.Now()):
 		h = gather
 	}
+	if len(q.items) == batchEntries {
+		s.signal() // a full batch does not rest
+	}
 	if h > q.haste { // else a commit is on its way that starts soon enough
 		q.haste = h
 		s.startWithin(h)

@@ -11,6 +11,7 @@ const (
 	cursorsEvery    = 5 * time.Second // likewise
 	retryEvery      = time.Second     // after a commit that failed
 	tooFar          = 1000 * time.Hour
+	longestRest     = 5 * time.Millisecond // between two commits
 )
 
 // committer is what the one goroutine that writes keeps to itself.
@@ -20,6 +21,7 @@ type committer struct {
 	latest     int64    // ms, the latest Received so far
 	pack       packer
 	batch      batch
+	rest       time.Time // after a commit, see due
 	checkpoint time.Time // when the last one was
 	cursors    time.Time // likewise
 	retainAt   time.Time
@@ -73,9 +75,7 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 	s.tellSettled()
 	c := &s.committer
 	now := time.Now()
-	s.mu.Lock()
-	due, closing := s.queue.due, s.queue.closing
-	s.mu.Unlock()
+	due, closing := s.due()
 	if !c.retryAt.IsZero() {
 		if now.Before(c.retryAt) && !closing {
 			return c.retryAt.Sub(now), false
@@ -89,7 +89,10 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 	}
 	if closing || !due.IsZero() && !due.After(now) {
 		s.take(now, closing)
-		if ok := s.write(); closing {
+		ok := s.write()
+		took := time.Since(now)
+		c.rest = now.Add(took + min(took/2, longestRest))
+		if closing {
 			if !ok {
 				s.giveUp()
 			}
@@ -103,9 +106,7 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 
 // nextTurn is the time until something is due again.
 func (s *Store) nextTurn() time.Duration {
-	s.mu.Lock()
-	due, closing := s.queue.due, s.queue.closing
-	s.mu.Unlock()
+	due, closing := s.due()
 	c := &s.committer
 	next := c.retainAt
 	if !due.IsZero() && due.Before(next) {
@@ -118,6 +119,21 @@ func (s *Store) nextTurn() time.Duration {
 		return 0
 	}
 	return max(0, time.Until(next))
+}
+
+// due is when the next commit starts, zero if nothing needs one, and whether the
+// store is closing. A commit that follows another at once waits half as long as
+// that one took: what devices send upon their acks then shares one sync instead
+// of needing several. A batch that is full waits for nothing.
+func (s *Store) due() (due time.Time, closing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := &s.queue
+	due = q.due
+	if rest := s.committer.rest; !due.IsZero() && due.Before(rest) && len(q.items) < batchEntries && q.bytes < batchBytes {
+		due = rest
+	}
+	return due, q.closing
 }
 
 // take makes a batch of what waits.

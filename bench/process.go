@@ -36,6 +36,7 @@ func startProcess(core, log string, args ...string) (*process, error) {
 		ended: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // an interrupted run leaves nothing behind
 	p.began = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

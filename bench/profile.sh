@@ -12,10 +12,11 @@ ulimit -n "$(ulimit -Hn)" || true
 
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
+trap 'exit 130' INT TERM
 cd "$here/.."
 CGO_ENABLED=0 go build -o "$bin/hearthgate" ./cmd/gateway # with its symbols
 (cd "$here" && go build -o "$bin/bench" .)
-taskset -c "$load" "$bin/bench" -gateway "$bin/hearthgate" -core "$server" -profile "$file" "$part"
+TMPDIR=$bin taskset -c "$load" "$bin/bench" -gateway "$bin/hearthgate" -core "$server" -profile "$file" "$part"
 echo; echo "By function:"
 perf report -i "$file" --no-children --percent-limit 0.8 --stdio -g none 2>/dev/null | grep -v '^#' | grep . | head -45
 echo; echo "By function and all that it calls:"

@@ -18,7 +18,8 @@ ulimit -n "$(ulimit -Hn)" || true
 
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
+trap 'exit 130' INT TERM
 cd "$here/.."
 CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin/hearthgate" ./cmd/gateway
 (cd "$here" && go build -o "$bin/bench" .)
-taskset -c "$load" "$bin/bench" -gateway "$bin/hearthgate" -source "$here/.." -core "$server" "$@"
+TMPDIR=$bin taskset -c "$load" "$bin/bench" -gateway "$bin/hearthgate" -source "$here/.." -core "$server" "$@"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,7 @@ func start(b *bench) error {
 			return err
 		}
 		b.report.add(line{What: "first start ever, CA made, to listening", Ours: millis(time.Since(g.began)), Unit: "ms"})
-		credentials, err := g.enrol(1)
+		credentials, err := g.enrol(fillers)
 		if err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func start(b *bench) error {
 			return err
 		}
 		b.addRest(g, rest, "memory at rest")
-		size, err := b.fill(g, credentials[0])
+		size, err := b.fill(g, credentials)
 		if err != nil {
 			return fmt.Errorf("fill the store: %w", err)
 		}
@@ -133,50 +134,54 @@ func firstSession(p *process, connect func() (resting, error)) (time.Duration, e
 	}
 }
 
-// fillRecords is how many values a frame has that fills the store.
-const fillRecords = 50
+// A filler is a device with many values, to make a store large.
+type filler struct{ *device }
+
+// fillers is how many of them there are, fillValues what each has a frame.
+const fillers, fillValues = 16, 50
+
+// offer queues n frames of values that a store cannot make small.
+func (f filler) offer(n int) {
+	var records [fillValues]protocol.Record
+	for range n {
+		f.seq++
+		for i := range records {
+			records[i].Name = fmt.Sprintf("value%d", i)
+			records[i].Value = protocol.Float(rand.Float64())
+		}
+		f.frame = protocol.Append(f.frame[:0], &protocol.Telemetry{Seq: f.seq, Records: records[:]})
+		f.Send(f.frame)
+	}
+}
 
 // fill sends telemetry until the store is as large as asked for, or the time
 // for it is over. It says how large it became.
-func (b *bench) fill(g *gateway, c credential) (size int64, err error) {
-	d, err := connectDevice(g.plain, c)
+func (b *bench) fill(g *gateway, credentials []credential) (size int64, err error) {
+	senders, err := connectAll(fillers, func(i int) (sender, error) {
+		d, err := connectDevice(g.plain, credentials[i])
+		return filler{d}, err
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer d.Close()
-	const inFlight = 8
-	var records [fillRecords]protocol.Record
-	for i := range records {
-		records[i].Name = fmt.Sprintf("value%d", i)
+	defer closeAll(senders)
+	var l load
+	for _, s := range senders {
+		l.senders.Add(1)
+		go l.drive(s, 8)
 	}
-	offer := func(n int) error {
-		for range n {
-			d.seq++
-			for i := range records {
-				records[i].Value = protocol.Float(float64(d.seq%100) + float64(i)/7)
-			}
-			d.Send(protocol.Append(d.frame[:0], &protocol.Telemetry{Seq: d.seq, Records: records[:]}))
-		}
-		return d.Flush()
-	}
-	if err := offer(inFlight); err != nil {
-		return 0, err
-	}
-	for end := time.Now().Add(b.fillTime); time.Now().Before(end); {
-		n, err := d.settled()
-		if err == nil {
-			err = offer(n)
-		}
-		if err != nil {
-			return 0, err
-		}
-		if d.seq%512 < uint64(n) {
-			if size, err = diskUse(g.data); err != nil || size >= b.fillBytes {
-				break
-			}
+	for end := time.Now().Add(b.fillTime); size < b.fillBytes && time.Now().Before(end) && l.failed.Load() == nil; {
+		time.Sleep(100 * time.Millisecond)
+		if size, err = diskUse(g.data); err != nil {
+			break
 		}
 	}
-	return diskUse(g.data)
+	l.stopping.Store(true)
+	l.senders.Wait()
+	if failed := l.failed.Load(); failed != nil {
+		return 0, *failed
+	}
+	return size, err
 }
 
 func diskUse(dir string) (size int64, err error) {

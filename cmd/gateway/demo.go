@@ -57,6 +57,7 @@ func demo(c *cobra.Command) error {
 			return err
 		}
 	}
+	tune()
 	log := newLog(os.Stderr, cfg)
 	g, err := open(cfg, log)
 	if err != nil {

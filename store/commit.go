@@ -206,13 +206,7 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 		if r.Unfit || r.Late {
 			continue
 		}
-		c := d.cells[r.Name]
-		if c == nil {
-			c = &cell{}
-			s.values.Lock()
-			d.cells[r.Name] = c
-			s.values.Unlock()
-		}
+		c := s.cell(d, r.Name)
 		if c.known && r.Time < c.staged.Time {
 			r.Late = true
 			continue

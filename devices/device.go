@@ -29,6 +29,9 @@ type device struct {
 	hub *Hub
 	id  string
 
+	bytes        allowance // of its frames
+	descriptions allowance // that it changed to
+
 	mu       sync.Mutex
 	links    []*link // every one, also before its hello
 	current  *link   // the one with the session

@@ -15,6 +15,12 @@ type bucket struct {
 
 // take takes one token. If there is none it reports how long until there is.
 func (b *bucket) take(now time.Time, rate, burst float64) (wait time.Duration) {
+	return b.takeMany(now, 1, rate, burst)
+}
+
+// takeMany takes n tokens as soon as there is one; the next to come waits for
+// what is owed.
+func (b *bucket) takeMany(now time.Time, n, rate, burst float64) (wait time.Duration) {
 	if b.at.IsZero() {
 		b.tokens = burst
 	} else if gone := now.Sub(b.at); gone > 0 {
@@ -22,11 +28,34 @@ func (b *bucket) take(now time.Time, rate, burst float64) (wait time.Duration) {
 	}
 	b.at = now
 	if b.tokens >= 1 {
-		b.tokens--
+		b.tokens -= n
 		return 0
 	}
-	return time.Duration((1 - b.tokens) / rate * float64(time.Second))
+	return 1 + time.Duration((1-b.tokens)/rate*float64(time.Second)) // rounded up: 0 says that it was taken
 }
+
+// allowance is a bucket that all links of a device share, so that a new link
+// does not begin with a full one.
+type allowance struct {
+	mu     sync.Mutex // taken last: nothing else is locked while it is held
+	bucket bucket
+}
+
+func (a *allowance) take(n, rate, burst float64) (wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.bucket.takeMany(time.Now(), n, rate, burst)
+}
+
+// What a device may give the disk to do, beside Options.DeviceRate. A home's
+// devices stay far below; the burst is for one that comes back with a spool.
+const (
+	bytesAFrame = 4 << 10  // of each frame that its rate permits, in the long run
+	bytesBurst  = 32 << 20 // of frames, before that counts
+
+	describeRate  = 0.1 // new descriptions a second
+	describeBurst = 16
+)
 
 // Bounds of the limiter's memory.
 const maxAddresses = 4096 // without a link; those with one are bounded by Options.Links

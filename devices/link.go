@@ -234,7 +234,7 @@ func (events) OnClose(s *gws.Conn, err error) { linkOf(s).peerClosed(err) }
 func (events) OnPing(s *gws.Conn, payload []byte) {
 	l := linkOf(s)
 	l.seen()
-	if l.pace() {
+	if l.pace(len(payload)) {
 		l.queue(opPong, payload)
 	}
 }
@@ -243,7 +243,7 @@ func (events) OnPing(s *gws.Conn, payload []byte) {
 func (events) OnPong(s *gws.Conn, payload []byte) {
 	l := linkOf(s)
 	l.seen()
-	l.pace()
+	l.pace(len(payload))
 }
 
 // OnMessage takes a frame in.
@@ -251,8 +251,8 @@ func (events) OnMessage(s *gws.Conn, m *gws.Message) {
 	defer m.Close() // its memory is pooled
 	l := linkOf(s)
 	l.seen()
-	if l.pace() {
-		l.take(m.Bytes())
+	if b := m.Bytes(); l.pace(len(b)) {
+		l.take(b)
 	}
 }
 
@@ -280,17 +280,24 @@ func (l *link) peerClosed(err error) {
 	}
 }
 
-// pace lets a frame through at the device's rate. False: the link ends.
-func (l *link) pace() bool {
+// pace lets a frame of so many bytes through at the device's rate. False: the
+// link ends.
+func (l *link) pace(bytes int) bool {
 	l.hub.Counters.FramesIn.Add(1)
 	rate := l.hub.o.DeviceRate
+	if rate <= 0 {
+		return l.slow(func() time.Duration { return 0 })
+	}
+	return l.slow(func() time.Duration { return l.rate.take(time.Now(), rate, max(1, 2*rate)) }) &&
+		l.slow(func() time.Duration { return l.device.bytes.take(float64(bytes), rate*bytesAFrame, bytesBurst) })
+}
+
+// slow holds the reader until take has no more wait for it. False: the link ends.
+func (l *link) slow(take func() (wait time.Duration)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !l.ending {
-		if rate <= 0 {
-			return true
-		}
-		wait := l.rate.take(time.Now(), rate, max(1, 2*rate))
+		wait := take()
 		if wait == 0 {
 			return true
 		}

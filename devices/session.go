@@ -136,7 +136,13 @@ func (l *link) welcome(w *protocol.Welcome) {
 }
 
 // describe takes a description. One that cannot be used leaves the old one.
+// Each new one is written down and announced to Home Assistant, so a device
+// that changes all the time is slowed.
 func (l *link) describe(d *protocol.Describe) {
+	if !l.hub.o.Registry.HasDescription(l.device.id, d.Hash()) &&
+		!l.slow(func() time.Duration { return l.device.descriptions.take(1, describeRate, describeBurst) }) {
+		return
+	}
 	err := l.hub.o.Registry.Describe(l.device.id, d)
 	var r *protocol.Refusal
 	switch {

@@ -39,6 +39,7 @@ type gateway struct {
 	bridge   *mqtt.Bridge   // nil with no broker at all
 
 	servers []*server
+	crowd   *crowd
 	refused atomic.Uint64  // connections above the limits, before anything was read
 	wait    sync.WaitGroup // what ends before the store does
 	last    sync.WaitGroup // the broker, which ends after the bridge
@@ -121,6 +122,10 @@ func (g *gateway) listen(data string) error {
 		return err
 	}
 	g.serve("admin", admin, g.api.Admin(), false)
+	g.crowd = newCrowd(g.cfg.AddressLinks, g.cfg.Links, openFiles(), &g.refused)
+	if wanted := g.cfg.Links + spare; g.crowd.total < wanted {
+		g.log.Info("fewer connections than limits.links, for want of open files (ulimit -n)", "connections", g.crowd.total)
+	}
 	public := http.NewServeMux()
 	public.Handle("/device", g.hub)
 	public.Handle("/", g.api.Handler())
@@ -144,7 +149,7 @@ func (g *gateway) listenOn(name, addr string, h http.Handler, tls bool) error {
 	if err != nil {
 		return err
 	}
-	g.serve(name, few(l, g.cfg.AddressLinks, g.cfg.Links, &g.refused), h, tls)
+	g.serve(name, fewListener{l, g.crowd}, bodyInTime(h), tls)
 	return nil
 }
 

@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // listen opens a port, and says which setting to change when it is taken.
@@ -46,11 +49,11 @@ func freePort(addr string) (string, error) {
 	return "", fmt.Errorf("%s and the next 99 ports are taken", addr)
 }
 
-// fewListener bounds what a stranger can hold before we know who it is: open
-// connections of one address and in all. What is above is closed at once and
-// counted; nothing was read from it and nothing of it is kept.
-type fewListener struct {
-	net.Listener
+// crowd bounds what strangers can hold before we know who they are: open
+// connections of one address and in all, on all our ports together. What is
+// above is closed at once and counted; nothing was read from it and nothing of
+// it is kept.
+type crowd struct {
 	perAddress, total int // 0 = no limit
 	refused           *atomic.Uint64
 
@@ -63,28 +66,52 @@ type fewListener struct {
 // links that are being replaced.
 const spare = 64
 
-func few(l net.Listener, perAddress, total int, refused *atomic.Uint64) net.Listener {
-	f := &fewListener{Listener: l, refused: refused, count: map[netip.Addr]int{}}
+// ownFiles is how many open files the gateway keeps for itself: the store, the
+// admin socket, the MQTT broker's clients.
+const ownFiles = 384
+
+// newCrowd takes the limits of links (0 = none) and of open files.
+func newCrowd(perAddress, total, files int, refused *atomic.Uint64) *crowd {
+	c := &crowd{refused: refused, count: map[netip.Addr]int{}}
 	if perAddress > 0 {
-		f.perAddress = perAddress + spare
+		c.perAddress = perAddress + spare
 	}
 	if total > 0 {
-		f.total = total + spare
+		c.total = total + spare
 	}
-	return f
+	if most := max(files-ownFiles, spare); files > 0 && (c.total == 0 || c.total > most) {
+		c.total = most
+	}
+	return c
 }
 
-func (l *fewListener) Accept() (net.Conn, error) {
+// openFiles is how many files the system lets us open; 0 = not known. The Go
+// runtime has raised the soft limit to the hard one.
+func openFiles() int {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return 0
+	}
+	return int(min(l.Cur, 1<<30))
+}
+
+// fewListener lets in who finds room in the crowd.
+type fewListener struct {
+	net.Listener
+	crowd *crowd
+}
+
+func (l fewListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		addr := addressOf(c)
-		if l.enter(addr) {
-			return &countedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
+		if l.crowd.enter(addr) {
+			return &countedConn{Conn: c, leave: sync.OnceFunc(func() { l.crowd.leave(addr) })}, nil
 		}
-		l.refused.Add(1)
+		l.crowd.refused.Add(1)
 		_ = c.Close()
 	}
 }
@@ -104,29 +131,42 @@ func addressOf(c net.Conn) netip.Addr {
 	return a
 }
 
-func (l *fewListener) enter(a netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total > 0 && l.all >= l.total || l.perAddress > 0 && l.count[a] >= l.perAddress {
+func (c *crowd) enter(a netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.total > 0 && c.all >= c.total || c.perAddress > 0 && c.count[a] >= c.perAddress {
 		return false
 	}
-	l.all++
-	l.count[a]++
+	c.all++
+	c.count[a]++
 	return true
 }
 
-func (l *fewListener) leave(a netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all--
-	if l.count[a]--; l.count[a] == 0 {
-		delete(l.count, a)
+func (c *crowd) leave(a netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.count[a]--; c.count[a] == 0 {
+		delete(c.count, a)
 	}
 }
+
+// Times that a peer has, whoever it is. The header has http.Server's.
+const (
+	bodyTime  = 10 * time.Second // from a request's header to the end of its body
+	writeTime = 10 * time.Second // to take what is written to it at once, 32 KiB or so
+)
 
 type countedConn struct {
 	net.Conn
 	leave func()
+}
+
+// Write gives a peer that does not read limited time: without it every answer
+// would be a way to hold a goroutine and its memory for ever.
+func (c *countedConn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTime)) // if it is closed, Write says so
+	return c.Conn.Write(p)
 }
 
 // CloseWrite lets the peer read what was sent last before the socket ends.
@@ -140,4 +180,32 @@ func (c *countedConn) CloseWrite() error {
 func (c *countedConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
+}
+
+// bodyInTime ends requests whose body does not come. http.Server has a time for
+// whole requests, too, but that would end answers that stream.
+func bodyInTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			body := timedBody{r.Body, http.NewResponseController(w)}
+			_ = body.conn.SetReadDeadline(time.Now().Add(bodyTime)) // always possible with our servers
+			r.Body = body
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timedBody lifts the deadline at its end. What the handler leaves unread,
+// http.Server reads before the next request, by the same deadline.
+type timedBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }

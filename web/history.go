@@ -71,15 +71,32 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	type sample struct {
-		Time  json.Number     `json:"t"` // s since 1970
-		Value json.RawMessage `json:"v"`
-	}
-	out := make([]sample, len(samples))
+	return writeSamples(w, d.ID, name, samples)
+}
+
+// writeSamples writes {"device":…,"name":…,"samples":[{"t":s since 1970,"v":…},…]}
+// as it goes: a million of them would be hundreds of megabytes at once.
+func writeSamples(w http.ResponseWriter, device, name string, samples []store.Sample) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	b := protocol.Text(device).AppendJSON([]byte(`{"device":`))
+	b = protocol.Text(name).AppendJSON(append(b, `,"name":`...))
+	b = append(b, `,"samples":[`...)
 	for i, s := range samples {
-		out[i] = sample{json.Number(seconds(s.Time)), rawValue(s.Value)}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendSeconds(append(b, `{"t":`...), s.Time)
+		b = append(s.Value.AppendJSON(append(b, `,"v":`...)), '}')
+		if len(b) >= 32<<10 {
+			if _, err := w.Write(b); err != nil {
+				return nil // the reader went
+			}
+			b = b[:0]
+		}
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"device": d.ID, "name": name, "samples": out})
+	_, _ = w.Write(append(b, "]}\n"...))
+	return nil
 }
 
 // seconds writes ns as seconds with at least one decimal and no digit lost.

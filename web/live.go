@@ -9,6 +9,10 @@ import (
 	"github.com/hearthgate/hearthgate/store"
 )
 
+// livePiece is how many bytes are gathered for one write: 256 entries of the
+// largest kind would be many megabytes for each reader.
+const livePiece = 32 << 10
+
 // live streams what is committed from now on as JSON lines: one a record, and
 // one a change of presence. ?device= for one alone. A reader that is too slow
 // misses entries of the log's memory and is told how many ("skipped").
@@ -34,14 +38,18 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) error {
 		if skipped > 0 {
 			b = fmt.Appendf(b, "{\"skipped\":%d}\n", skipped)
 		}
-		for _, e := range entries {
+		for i, e := range entries {
 			if device == "" || device == e.Device {
 				b = appendLive(b, e)
 			}
-		}
-		_ = control.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		if _, err := w.Write(b); err != nil {
-			return nil
+			if len(b) < livePiece && i < len(entries)-1 {
+				continue
+			}
+			_ = control.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			if _, err := w.Write(b); err != nil {
+				return nil
+			}
+			b = b[:0]
 		}
 		flusher.Flush()
 	}

@@ -72,6 +72,7 @@ func (a *API) Admin() http.Handler {
 // routes is the whole table: method, path, who may, what happens.
 func (a *API) routes() {
 	read, control, admin := registry.Read, registry.Control, registry.Admin
+	turns := make(chan struct{}, readers)
 	for _, r := range []struct {
 		pattern string
 		role    registry.Role
@@ -89,9 +90,9 @@ func (a *API) routes() {
 		{"POST /api/v1/devices/{device}/command", control, a.sendCommand},
 		{"GET /api/v1/devices/{device}/commands", read, a.listCommands},
 		{"DELETE /api/v1/devices/{device}/commands/{id}", control, a.cancelCommand},
-		{"GET /api/v1/devices/{device}/history", read, a.history},
-		{"GET /api/v1/devices/{device}/export", read, a.export},
-		{"GET /api/v1/export", read, a.export},
+		{"GET /api/v1/devices/{device}/history", read, inTurn(turns, a.history)},
+		{"GET /api/v1/devices/{device}/export", read, inTurn(turns, a.export)},
+		{"GET /api/v1/export", read, inTurn(turns, a.export)},
 		{"GET /api/v1/live", read, a.live},
 		{"GET /api/v1/tokens", admin, a.listTokens},
 		{"POST /api/v1/tokens", admin, a.addToken},

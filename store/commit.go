@@ -7,11 +7,16 @@ import (
 )
 
 const (
-	checkpointEvery = time.Minute     // at most, with a commit that happens anyway
-	cursorsEvery    = 5 * time.Second // likewise
-	retryEvery      = time.Second     // after a commit that failed
-	tooFar          = 1000 * time.Hour
+	checkpointEvery = time.Minute          // at most, with a commit that happens anyway
+	cursorsEvery    = 5 * time.Second      // likewise
+	retryEvery      = time.Second          // after a commit that failed
 	longestRest     = 5 * time.Millisecond // between two commits
+
+	// clockStep, in ms, is by how much an entry must have been received before
+	// its predecessor to show that the clock was set back in between. Then the
+	// times of the two say nothing about their order, but the log does: a value
+	// of now must not lose against one that seems to come from the future.
+	clockStep = 10_000
 )
 
 // committer is what the one goroutine that writes keeps to itself.
@@ -207,7 +212,7 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 			continue
 		}
 		c := s.cell(d, r.Name)
-		if c.known && r.Time < c.staged.Time {
+		if c.known && r.Time < c.staged.Time && e.Received >= c.staged.Received-clockStep {
 			r.Late = true
 			continue
 		}

@@ -364,6 +364,23 @@ func newest(h *house) {
 	if !again.Records[0].Late {
 		h.Error("after a restart an old value is not late")
 	}
+	h.clockSetBack()
+}
+
+// clockSetBack: a Pi that starts in the past must not hold back what devices
+// say until its clock is right; order comes from the log.
+func (h *house) clockSetBack() {
+	h.Helper()
+	past := frame("a", 1, 7, -3_600_000, value("t", 6, -3_600_000))
+	older := frame("a", 1, 8, -3_590_000, value("t", 7, -3_700_000))
+	h.say(past, older)
+	h.restart()
+	if v, ok := h.s.NewestOf("a", "t"); !ok || v.Value != protocol.Int(6) {
+		h.Errorf("newest of t after the clock was set back: %+v", v)
+	}
+	if past.Records[0].Late || !older.Records[0].Late {
+		h.Errorf("late: %v, and the older one behind it: %v", past.Records[0].Late, older.Records[0].Late)
+	}
 }
 
 // history compares History and Export with a walk over what was said.

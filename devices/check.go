@@ -3,8 +3,6 @@ package devices
 import (
 	"errors"
 	"fmt"
-	"math"
-	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
@@ -66,32 +64,4 @@ func hasty(p *protocol.Point, made *protocol.Component) bool {
 		return made != nil && made.Kind == protocol.KindBinarySensor
 	}
 	return p.Settable || p.Component.Kind == protocol.KindEvent || p.Component.Kind == protocol.KindBinarySensor
-}
-
-// resolve gives the records of a telemetry frame their absolute times. By a
-// clock that cannot be right no device's time is corrected.
-func (h *Hub) resolve(t *protocol.Telemetry, now time.Time) (replaced int) {
-	if h.trusted(now) || t.Uncertain {
-		return t.Resolve(now.UnixMilli())
-	}
-	anchor(t.Records, now.UnixMilli()-int64(min(t.Age, 1<<42)))
-	return 0
-}
-
-// resolveResult does the same for a result's.
-func (h *Hub) resolveResult(r *protocol.Result, now time.Time) (replaced int) {
-	if h.trusted(now) {
-		return r.Resolve(now.UnixMilli())
-	}
-	anchor(r.Records, now.UnixMilli())
-	return 0
-}
-
-// anchor makes relative times absolute: they count from moment, in ms.
-func anchor(records []protocol.Record, moment int64) {
-	for i := range records {
-		if r := &records[i]; !r.Absolute {
-			r.Time, r.Absolute = max(r.Time, math.MinInt64/4)+moment*1e6, true
-		}
-	}
 }

@@ -4,7 +4,7 @@
 // who is there.
 //
 // A frame goes: guard (is the frame header sane) → the WebSocket library →
-// session.take (decode, resolve, check) → store.Append; and, once it is on
+// session.take (decode, check, resolve) → store.Append; and, once it is on
 // disk, link.Committed → writer → the socket.
 package devices
 

@@ -153,7 +153,7 @@ func (l *link) describe(d *protocol.Describe) {
 	}
 }
 
-// telemetry takes measurements in: resolved, checked, given to the log. The
+// telemetry takes measurements in: checked, resolved, given to the log. The
 // ack follows when the log says that they are durable (see Committed).
 func (l *link) telemetry(t *protocol.Telemetry) {
 	boot, old, ok := l.named(t.Boot)
@@ -168,7 +168,7 @@ func (l *link) telemetry(t *protocol.Telemetry) {
 		l.settle(t.Boot, t.Seq, r.Code, r.Message)
 		return
 	}
-	l.hub.Counters.Retimed.Add(uint64(l.hub.resolve(t, now)))
+	l.hub.Counters.Retimed.Add(uint64(t.Resolve(now.UnixMilli(), l.hub.trusted(now))))
 	unacked, ok := l.room()
 	if !ok {
 		return
@@ -259,7 +259,7 @@ func (l *link) result(r *protocol.Result) {
 		r.Records = nil
 		l.complain(refused.Code, refused.Message)
 	}
-	l.hub.Counters.Retimed.Add(uint64(l.hub.resolveResult(r, now)))
+	l.hub.Counters.Retimed.Add(uint64(r.Resolve(now.UnixMilli(), l.hub.trusted(now))))
 	l.device.answered(r)
 	if len(r.Records) == 0 {
 		return

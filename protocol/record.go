@@ -29,12 +29,14 @@ const (
 // Resolve turns the times of a telemetry frame's records into absolute ones.
 // received is the moment of receipt in ms since 1970; a time more than 10 min
 // ahead of it or more than 90 days back is replaced by it. It returns how many
-// were replaced. With Uncertain all get the receipt time and none counts.
+// were replaced. With Uncertain all get the receipt time and none counts. With
+// a clock that is not trusted no time is replaced: relative ones count from the
+// receipt all the same, absolute ones stay.
 //
 // Of records with the same name and time only the last stays. Call it after the
 // records were checked, so that what is wrong with one is said with the number
 // that it had in the frame, and once only.
-func (t *Telemetry) Resolve(received int64) (replaced int) {
+func (t *Telemetry) Resolve(received int64, trusted bool) (replaced int) {
 	t.Records = lastOfEach(t.Records)
 	now := milliseconds(received)
 	if t.Uncertain {
@@ -43,24 +45,24 @@ func (t *Telemetry) Resolve(received int64) (replaced int) {
 		}
 		return 0
 	}
-	return resolveTimes(t.Records, now, t.Age)
+	return resolveTimes(t.Records, now, t.Age, trusted)
 }
 
 // Resolve does the same for a result's records; their moment is the receipt.
-func (r *Result) Resolve(received int64) (replaced int) {
+func (r *Result) Resolve(received int64, trusted bool) (replaced int) {
 	r.Records = lastOfEach(r.Records)
-	return resolveTimes(r.Records, milliseconds(received), 0)
+	return resolveTimes(r.Records, milliseconds(received), 0, trusted)
 }
 
 // resolveTimes makes the times absolute. age is in ms before now.
-func resolveTimes(records []Record, now int64, age uint64) (replaced int) {
+func resolveTimes(records []Record, now int64, age uint64, trusted bool) (replaced int) {
 	composed := addSaturated(now, -milliseconds(int64(min(age, math.MaxInt64))))
 	for i := range records {
 		r := &records[i]
 		if !r.Absolute {
 			r.Time, r.Absolute = addSaturated(composed, r.Time), true
 		}
-		if r.Time > addSaturated(now, maxAhead) || r.Time < addSaturated(now, -maxBack) {
+		if trusted && (r.Time > addSaturated(now, maxAhead) || r.Time < addSaturated(now, -maxBack)) {
 			r.Time = now
 			replaced++
 		}

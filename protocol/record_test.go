@@ -26,7 +26,7 @@ func TestTimesCountFromTheMomentOfComposing(t *testing.T) {
 		{Name: "after", Time: 30 * second},
 		{Name: "absolute", Time: noon*1e6 - 7*second, Absolute: true},
 	}}
-	if n := frame.Resolve(noon); n != 0 {
+	if n := frame.Resolve(noon, true); n != 0 {
 		t.Errorf("%d replaced", n)
 	}
 	want := []string{"now -90", "before -210", "after -60", "absolute -7"}
@@ -53,7 +53,7 @@ func TestAbsurdTimesBecomeTheReceiptTime(t *testing.T) {
 		{Name: "ever", Time: math.MinInt64},
 		{Name: "absolute", Time: at + 600*second, Absolute: true},
 	}}
-	if n := frame.Resolve(noon); n != 5 {
+	if n := frame.Resolve(noon, true); n != 5 {
 		t.Errorf("%d replaced, want 5", n)
 	}
 	want := []string{"ahead 600", "too_far_ahead 0", "back -7776000", "too_far_back 0", "epoch 0", "never 0", "ever 0", "absolute 600"}
@@ -65,7 +65,7 @@ func TestAbsurdTimesBecomeTheReceiptTime(t *testing.T) {
 func TestAnAgeBeyondAllBoundsIsTooFarBack(t *testing.T) {
 	for _, age := range []uint64{91 * 24 * 3600 * 1000, math.MaxInt64, math.MaxUint64} {
 		frame := Telemetry{Age: age, Records: []Record{{Name: "a"}}}
-		if n := frame.Resolve(noon); n != 1 || frame.Records[0].Time != noon*1e6 {
+		if n := frame.Resolve(noon, true); n != 1 || frame.Records[0].Time != noon*1e6 {
 			t.Errorf("age %d: %d replaced, time %d", age, n, frame.Records[0].Time)
 		}
 	}
@@ -77,7 +77,7 @@ func TestUncertainRecordsHaveTheReceiptTimeAndAreNotCounted(t *testing.T) {
 		{Name: "a", Time: -1800 * second, Value: Int(2)},
 		{Name: "b", Time: math.MaxInt64, Absolute: true},
 	}}
-	if n := frame.Resolve(noon); n != 0 {
+	if n := frame.Resolve(noon, true); n != 0 {
 		t.Errorf("%d replaced, want none counted", n)
 	}
 	if d := cmp.Diff([]string{"a 0", "a 0", "b 0"}, times(frame.Records)); d != "" {
@@ -86,7 +86,10 @@ func TestUncertainRecordsHaveTheReceiptTimeAndAreNotCounted(t *testing.T) {
 }
 
 func TestTheLastOfTheSameNameAndTimeCounts(t *testing.T) {
-	for _, others := range []int{0, 20} {
+	for _, c := range []struct {
+		others  int
+		trusted bool
+	}{{0, true}, {20, true}, {0, false}} {
 		frame := Telemetry{Records: []Record{
 			{Name: "a", Value: Int(1)},
 			{Name: "a", Value: Int(2), Time: -second},
@@ -94,23 +97,23 @@ func TestTheLastOfTheSameNameAndTimeCounts(t *testing.T) {
 			{Name: "a", Value: Int(4)},
 			{Name: "a", Value: Int(5), Time: -second},
 		}}
-		for i := range others {
+		for i := range c.others {
 			frame.Records = append(frame.Records, Record{Name: fmt.Sprint("other", i)})
 		}
-		frame.Resolve(noon)
+		frame.Resolve(noon, c.trusted)
 		var kept []string
-		for _, r := range frame.Records[:len(frame.Records)-others] {
+		for _, r := range frame.Records[:len(frame.Records)-c.others] {
 			kept = append(kept, r.Name+"="+r.Value.String())
 		}
 		if d := cmp.Diff([]string{"b=3", "a=4", "a=5"}, kept); d != "" {
-			t.Errorf("with %d others (-want +got):\n%s", others, d)
+			t.Errorf("with %+v (-want +got):\n%s", c, d)
 		}
 	}
 }
 
 func TestResultsCountFromTheirReceipt(t *testing.T) {
 	r := Result{Records: []Record{{Name: "a", Time: -second}, {Name: "a", Time: -second}, {Name: "b", Time: 700 * second}}}
-	if n := r.Resolve(noon); n != 1 {
+	if n := r.Resolve(noon, true); n != 1 {
 		t.Errorf("%d replaced", n)
 	}
 	if d := cmp.Diff([]string{"a -1", "b 0"}, times(r.Records)); d != "" {
@@ -130,7 +133,7 @@ func TestResolvedTimesAreNearTheReceipt(t *testing.T) {
 			})
 		}
 		received := rapid.Int64().Draw(t, "received")
-		frame.Resolve(received)
+		frame.Resolve(received, true)
 		now := milliseconds(received)
 		for _, r := range frame.Records {
 			if r.Time > addSaturated(now, maxAhead) || r.Time < addSaturated(now, -maxBack) || !r.Absolute {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type play struct {
 
 	welcomed atomic.Uint64 // devices that were welcomed at least once
 	turned   atomic.Uint64 // devices whose token was refused before that
+	why      atomic.Value  // string: why the newest try failed, while nobody was welcomed
 	hopeless context.CancelCauseFunc
 }
 
@@ -74,6 +76,9 @@ func (p *play) config(c credential) client.Config {
 		},
 		OnEnd: func(err error, _ time.Duration) {
 			p.ledger.count(p.ledger.ends, ending(err))
+			if p.welcomed.Load() == 0 && err != nil {
+				p.why.Store(reason(err))
+			}
 			var refused *client.Refused
 			if errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) &&
 				!welcomed.Load() && !turned.Swap(true) && p.turned.Add(1) == uint64(len(p.opts.tokens)) {
@@ -103,6 +108,24 @@ func ending(err error) string {
 		return "broken"
 	}
 	return "no connection"
+}
+
+// reason is why a try failed, for a person; with what to do where we know it.
+func reason(err error) string {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return err.Error() + " (--ca FILE trusts the gateway's own: ca/ca.crt in its data directory)"
+	}
+	return err.Error()
+}
+
+// unwelcome is reason of the newest try, empty once a device was welcomed.
+func (p *play) unwelcome() string {
+	why, _ := p.why.Load().(string)
+	if p.welcomed.Load() > 0 {
+		return ""
+	}
+	return why
 }
 
 // run plays until the end and returns the ledger's sum. The error says why the
@@ -151,7 +174,7 @@ func (p *play) run(ctx context.Context) (summary, error) {
 }
 
 // settle waits for the last acks: as long as they come, and at most 15 s
-// without one.
+// without one; where nobody was ever let in there is little to wait for.
 func (p *play) settle() {
 	patience := 15 * time.Second
 	last, since := p.ledger.acked.Load(), time.Now()
@@ -162,7 +185,7 @@ func (p *play) settle() {
 		if acked := p.ledger.acked.Load(); acked != last {
 			last, since = acked, time.Now()
 		}
-		if time.Since(since) > patience {
+		if quiet := time.Since(since); quiet > patience || quiet > time.Second && p.unwelcome() != "" {
 			return
 		}
 	}
@@ -191,7 +214,10 @@ func (p *play) sum() summary {
 // judge decides whether the play failed.
 func (p *play) judge(ctx context.Context, sum *summary) error {
 	if p.welcomed.Load() == 0 {
-		return fmt.Errorf("no device was ever welcomed by %s (%s)", p.opts.url, list(sum.Ends))
+		if why := p.unwelcome(); why != "" {
+			return fmt.Errorf("no device was ever welcomed by %s (%s): %s", p.opts.url, list(sum.Ends), why)
+		}
+		return fmt.Errorf("no device was ever welcomed by %s", p.opts.url)
 	}
 	var errs []error
 	if r, ok := p.feed.(*replay); ok {

@@ -28,6 +28,10 @@ func (p *play) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if why := p.unwelcome(); why != "" {
+			fmt.Fprintf(p.out, form, why)
+			continue
+		}
 		sum := p.sum()
 		fmt.Fprintf(p.out, form, fmt.Sprintf("%4.0f s  %d/%d devices seen  %d acked (%.0f/s)  %d pending  %d commands  p99 %s",
 			sum.Seconds, p.welcomed.Load(), sum.Devices, sum.Acked,

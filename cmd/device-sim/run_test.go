@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -162,6 +167,41 @@ func TestATokenThatIsRefusedEndsThePlay(t *testing.T) {
 	sum := g.simulate(t.Context(), exitFailed, "--token", wrong)
 	if sum.Sessions != 0 || sum.Ends["HTTP 401"] != 1 {
 		t.Errorf("ledger %+v", sum)
+	}
+}
+
+func TestAGatewayThatIsNotThereIsSaidWithTheReason(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	tls := httptest.NewUnstartedServer(http.NotFoundHandler())
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tls.StartTLS()
+	defer tls.Close()
+	token := "hg1.desk." + strings.Repeat("A", 43)
+	for url, says := range map[string]string{
+		"ws://" + nobody.Addr().String() + "/device": "connection refused",
+		strings.Replace(tls.URL, "https", "wss", 1):  "--ca FILE",
+	} {
+		var stdout, stderr bytes.Buffer
+		start := time.Now()
+		exit := run(t.Context(), []string{"--url", url, "--token", token, "--duration", "100ms"}, func(string) string { return "" }, &stdout, &stderr)
+		if exit != exitFailed || !strings.Contains(stderr.String(), says) {
+			t.Errorf("exit %d, it says %q, want %q in it", exit, stderr.String(), says)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("it waited %v for nothing", took)
+		}
+	}
+}
+
+func TestVerifyWithoutAnAnswerIsNoVerdict(t *testing.T) {
+	g := newGateway(t)
+	sum := g.simulate(t.Context(), exitFailed, "--tokens", g.fleet(1), "--duration", "300ms", "--verify", "--api-token", "hga1.nobody."+strings.Repeat("A", 43))
+	if sum.Acked == 0 || sum.Verified != nil {
+		t.Errorf("verified %+v of %d records", sum.Verified, sum.Records)
 	}
 }
 

@@ -50,7 +50,8 @@ type exported struct {
 	Time float64  `json:"t"`
 }
 
-// verify asks for each device's export, one after the other.
+// verify asks for each device's export, one after the other. Without an answer
+// there is no verdict.
 func (p *play) verify(ctx context.Context) (*verdict, error) {
 	v := &verdict{}
 	client := &http.Client{
@@ -64,7 +65,7 @@ func (p *play) verify(ctx context.Context) (*verdict, error) {
 			continue
 		}
 		if err := p.verifyDevice(ctx, client, c.id, kept, v); err != nil {
-			return v, fmt.Errorf("verify %s: %w", c.id, err)
+			return nil, fmt.Errorf("verify %s: %w", c.id, err)
 		}
 	}
 	if v.Missing > 0 {

@@ -1,23 +1,63 @@
 package main
 
 import (
+	"net"
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
-
-	"github.com/hearthgate/hearthgate/sim"
 )
 
-// The transcript in the README is what the demo prints.
-func TestTheReadmeNamesTheDemosDevices(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// The first thing that a new user sees: what runs, where to look, what to try;
+// a taken port is named and the next one used; Ctrl-C leaves nothing behind.
+func TestDemo(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	var ids []string
-	for _, d := range sim.Home(sim.Options{Seed: 1, Start: time.Now()}) {
-		ids = append(ids, d.ID)
+	defer func() { _ = taken.Close() }()
+	mqtt, https := freeAddr(t), freeAddr(t)
+	out := &logFile{}
+	cmd := exec.Command(program(t, "gateway"), "demo",
+		"--listen.http", taken.Addr().String(), "--listen.https", https, "--mqtt.listen", mqtt)
+	cmd.Stdout, cmd.Stderr = out, out
+	must(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	until(t, "the demo says how it ends", func() bool { return strings.Contains(out.String(), "Ctrl-C ends it.") })
+	for _, part := range []string{
+		"listen.http: " + taken.Addr().String() + " is taken, so this demo uses 127.0.0.1:",
+		"10 devices", "wss://" + https + "/device", "mosquitto_sub", "mosquitto_pub", "watch --data",
+	} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("the demo does not say %q", part)
+		}
 	}
-	if list := "devices:\n  " + wrap(ids, 72) + "\n"; !strings.Contains(string(readme), list) {
-		t.Errorf("the README does not have\n%s", list)
+
+	o := observe(t, mqtt, "hearthgate/#", "homeassistant/#")
+	o.wait("hearthgate/device/living-room-lamp/light/state", has(`"state":"OFF"`))
+	topic, text := suggested(t, out.String())
+	o.publish(topic, text, false)
+	o.wait("hearthgate/device/living-room-lamp/light/state", has(`"state":"ON"`))
+	o.wait("hearthgate/device/living-room-lamp/result", has(`"outcome":"ok"`))
+
+	data := regexp.MustCompile(`data +(\S+)`).FindStringSubmatch(out.String())[1]
+	must(t, cmd.Process.Signal(syscall.SIGINT))
+	if err := <-ended; err != nil {
+		t.Errorf("after Ctrl-C: %v\n%s", err, out)
 	}
+	if _, err := os.Stat(data); !os.IsNotExist(err) {
+		t.Errorf("%s is still there", data)
+	}
+}
+
+// suggested is the command that the demo tells people to try.
+func suggested(t *testing.T, text string) (topic, payload string) {
+	t.Helper()
+	m := regexp.MustCompile(`mosquitto_pub.* -t (\S+) -m '(.*)'`).FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("no mosquitto_pub in\n%s", text)
+	}
+	return m[1], m[2]
 }

@@ -20,8 +20,8 @@
 //     which one is taken to be meant.
 //
 // Goroutines of a bridge: Run (connect, serve one link after another, publish
-// all that is retained and the stream), one that takes commands, one that sends
-// results, and per link the confirmer and paho's own.
+// all that is retained and the stream), one that takes commands, and per link
+// the confirmer, one that sends results, and paho's own.
 package mqtt
 
 import (
@@ -201,10 +201,10 @@ func (b *Bridge) Run(ctx context.Context) error {
 	b.mu.Lock()
 	b.tail = tail
 	b.mu.Unlock()
-	var orders sync.WaitGroup
-	octx, stop := context.WithCancel(ctx)
-	orders.Go(func() { b.takeOrders(octx) })
-	defer orders.Wait()
+	var commands sync.WaitGroup
+	cctx, stop := context.WithCancel(ctx)
+	commands.Go(func() { b.takeCommands(cctx) })
+	defer commands.Wait()
 	defer stop()
 	wait, first := b.backoff, true
 	for ctx.Err() == nil {

@@ -46,18 +46,18 @@ func (b *Bridge) received(l *link, m paho.Message) {
 
 // overflow answers a command for which there is no room.
 func (b *Bridge) overflow(in inbound) {
-	o, ok := b.topics.parseOrder(in.topic)
+	to, ok := b.topics.target(in.topic)
 	if !ok || len(in.payload) == 0 {
 		return
 	}
-	r, _ := parseOrder(o, false, in.payload)
+	r, _ := parseCommand(to, false, in.payload)
 	b.results.Done(command.Result{ID: r.ID, Device: r.Device, Set: r.Set, Outcome: command.Busy,
 		Message: "too many commands at once"}, nil)
 }
 
-// takeOrders hands commands over, one after another and so in order for each
+// takeCommands hands commands over, one after another and so in order for each
 // device. Submit does not block, so one goroutine is enough.
-func (b *Bridge) takeOrders(ctx context.Context) {
+func (b *Bridge) takeCommands(ctx context.Context) {
 	clearing := map[string]int{} // retained messages that we emptied, of which the echo has not come
 	var last *link
 	for {
@@ -67,15 +67,15 @@ func (b *Bridge) takeOrders(ctx context.Context) {
 				last = in.link
 				clear(clearing) // an echo does not cross connections
 			}
-			b.takeOrder(in, clearing)
+			b.takeCommand(in, clearing)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (b *Bridge) takeOrder(in inbound, clearing map[string]int) {
-	o, ok := b.topics.parseOrder(in.topic)
+func (b *Bridge) takeCommand(in inbound, clearing map[string]int) {
+	to, ok := b.topics.target(in.topic)
 	if !ok {
 		b.o.Log.Debug("command on a topic that cannot be one", "topic", in.topic)
 		return
@@ -86,27 +86,27 @@ func (b *Bridge) takeOrder(in inbound, clearing map[string]int) {
 		}
 		return
 	}
-	r, err := parseOrder(o, b.isLight(o), in.payload)
+	r, err := parseCommand(to, b.isLight(to), in.payload)
 	if in.retained {
 		err = fmt.Errorf("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
 		clearing[in.topic]++
-		b.clearRetained(in, o)
+		b.clearRetained(in, to)
 	}
 	if err != nil {
-		b.results.Done(command.Result{ID: r.ID, Device: o.device, Set: r.Set, Outcome: command.Invalid, Message: err.Error()}, nil)
+		b.results.Done(command.Result{ID: r.ID, Device: to.device, Set: r.Set, Outcome: command.Invalid, Message: err.Error()}, nil)
 		return
 	}
 	r.Asker = askerName
 	b.o.Commands.Submit(r, nil)
 }
 
-func (b *Bridge) isLight(o order) bool {
-	d := b.o.Registry.Description(o.device)
-	if d == nil || o.name == "" {
+func (b *Bridge) isLight(to target) bool {
+	d := b.o.Registry.Description(to.device)
+	if d == nil || to.name == "" {
 		return false
 	}
 	for i := range d.Components {
-		if d.Components[i].ID == o.name {
+		if d.Components[i].ID == to.name {
 			return hass.JSONLight(&d.Components[i])
 		}
 	}
@@ -115,10 +115,10 @@ func (b *Bridge) isLight(o order) bool {
 
 // clearRetained empties the topic, so that the command is refused once and not
 // again at each connection, and says so.
-func (b *Bridge) clearRetained(in inbound, o order) {
-	b.o.Log.Warn("refused a retained command and cleared it", "device", o.device, "topic", in.topic)
+func (b *Bridge) clearRetained(in inbound, to target) {
+	b.o.Log.Warn("refused a retained command and cleared it", "device", to.device, "topic", in.topic)
 	b.results.push(message{topic: in.topic, retained: true}, nil)
-	b.event(bridgeEvent{Type: "retained_command", Device: o.device, Topic: in.topic,
+	b.event(bridgeEvent{Type: "retained_command", Device: to.device, Topic: in.topic,
 		Message: "a command with the retain flag was refused and cleared"})
 }
 

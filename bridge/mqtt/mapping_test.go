@@ -70,21 +70,21 @@ func TestTopicsAreMadeOfValidPartsOnly(t *testing.T) {
 	}
 }
 
-func TestOrdersAreReadFromTopics(t *testing.T) {
+func TestCommandsAreReadFromTopics(t *testing.T) {
 	tp := topics{"hearthgate"}
-	for topic, want := range map[string]order{
+	for topic, want := range map[string]target{
 		"hearthgate/device/lamp/command":     {"lamp", ""},
 		"hearthgate/device/lamp/on/set":      {"lamp", "on"},
 		"hearthgate/device/lamp/desk/on/set": {"lamp", "desk/on"},
 		"hearthgate/device/lamp/set/set":     {"lamp", "set"},
 	} {
-		if got, ok := tp.parseOrder(topic); !ok || got != want {
+		if got, ok := tp.target(topic); !ok || got != want {
 			t.Errorf("%s: %+v %v", topic, got, ok)
 		}
 	}
 	for _, topic := range []string{"hearthgate/device/LAMP/command", "hearthgate/device/lamp/a/b/c/set", "hearthgate/device/lamp/set",
 		"other/device/lamp/command", "hearthgate/device//command", "hearthgate/device/lamp//set", "hearthgate/device/lamp/a$/set"} {
-		if got, ok := tp.parseOrder(topic); ok {
+		if got, ok := tp.target(topic); ok {
 			t.Errorf("%s: %+v", topic, got)
 		}
 	}
@@ -401,7 +401,7 @@ func TestCardsAndLifecycle(t *testing.T) {
 	}
 }
 
-func TestLightOrders(t *testing.T) {
+func TestLightCommands(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"state":"ON","brightness":40,"transition":2}`: "desk/on=ON desk/brightness=40",
 		`{"state":"OFF"}`:                                "desk/on=OFF",
@@ -418,7 +418,7 @@ func TestLightOrders(t *testing.T) {
 		"{\"effect\":\"\xff\"}":                          "",
 		`{"effect":"` + strings.Repeat("x", 64<<10) + `"}`: "",
 	} {
-		r, err := parseOrder(order{"d", "desk"}, true, []byte(payload))
+		r, err := parseCommand(target{"d", "desk"}, true, []byte(payload))
 		var got []string
 		for _, s := range r.Set {
 			got = append(got, s.Name+"="+s.Text)

@@ -46,14 +46,14 @@ func (b *Bridge) greet(l *link) error {
 		return err
 	}
 	base := b.topics.base
-	orders := []string{base + "/device/+/command", base + "/device/+/+/set", base + "/device/+/+/+/set"}
+	commands := []string{base + "/device/+/command", base + "/device/+/+/set", base + "/device/+/+/+/set"}
 	if b.o.Discovery != DiscoverNothing {
-		orders = append(orders, b.names.StatusTopic())
+		commands = append(commands, b.names.StatusTopic())
 	}
 	if err := b.awaitEcho(l); err != nil {
 		return err
 	}
-	more, err := l.subscribe(orders...)
+	more, err := l.subscribe(commands...)
 	if err != nil {
 		return err
 	}

@@ -81,29 +81,29 @@ func (t topics) stream(id string) (topic string, ok bool) {
 	return t.base + "/stream/" + id, true
 }
 
-// order is where a message on a topic that takes commands wants to.
-type order struct {
+// target is where a message on a topic that takes commands wants to.
+type target struct {
 	device string
 	name   string // of the point for …/set, "" for …/command
 }
 
-// parseOrder takes a topic of …/set or …/command apart; ok is false for any
+// target takes a topic of …/set or …/command apart; ok is false for any
 // other topic and for a device id that is none.
-func (t topics) parseOrder(topic string) (o order, ok bool) {
+func (t topics) target(topic string) (to target, ok bool) {
 	rest, below := strings.CutPrefix(topic, t.base+"/device/")
 	if !below {
-		return order{}, false
+		return target{}, false
 	}
 	device, rest, _ := strings.Cut(rest, "/")
 	if !protocol.ValidDeviceID(device) {
-		return order{}, false
+		return target{}, false
 	}
 	if rest == "command" {
-		return order{device: device}, true
+		return target{device: device}, true
 	}
 	name, isSet := strings.CutSuffix(rest, "/set")
 	if !isSet || !validName(name) {
-		return order{}, false
+		return target{}, false
 	}
-	return order{device: device, name: name}, true
+	return target{device: device, name: name}, true
 }

@@ -155,8 +155,9 @@ func newServer() *mqtt.Server {
 	})
 }
 
-// listen binds address; its errors leave it to the caller to name the setting. One that the network can reach needs accounts, since it
-// is they who keep the home's devices from strangers.
+// listen binds address; its errors leave it to the caller to name the setting.
+// One that the network can reach needs accounts, since it is they who keep the
+// home's devices from strangers.
 func listen(address string, accounts Accounts) (net.Listener, error) {
 	tcp, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {

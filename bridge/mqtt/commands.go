@@ -9,33 +9,33 @@ import (
 	"github.com/hearthgate/hearthgate/command"
 )
 
-// maxOrder is how many bytes a payload that asks for a command may have.
-const maxOrder = 64 << 10
+// maxCommand is how many bytes a payload that asks for a command may have.
+const maxCommand = 64 << 10
 
-// parseOrder reads a message on …/command, on a light's …/set or on another
+// parseCommand reads a message on …/command, on a light's …/set or on another
 // …/set. Beside an error the request has what could be read.
-func parseOrder(o order, light bool, payload []byte) (command.Request, error) {
-	r := command.Request{Device: o.device}
+func parseCommand(to target, light bool, payload []byte) (command.Request, error) {
+	r := command.Request{Device: to.device}
 	var err error
 	switch {
-	case len(payload) > maxOrder:
-		err = fmt.Errorf("%d bytes are more than the %d that a command may have", len(payload), maxOrder)
+	case len(payload) > maxCommand:
+		err = fmt.Errorf("%d bytes are more than the %d that a command may have", len(payload), maxCommand)
 	case !utf8.Valid(payload):
 		err = errors.New("not valid UTF-8")
-	case o.name == "":
+	case to.name == "":
 		r, err = command.ParseJSON(payload)
-		r.Device = o.device
+		r.Device = to.device
 	case light:
-		r.Set, err = parseLight(o.name, payload)
+		r.Set, err = parseLight(to.name, payload)
 	default:
-		r.Set = []command.Setting{{Name: o.name, Text: string(payload)}}
+		r.Set = []command.Setting{{Name: to.name, Text: string(payload)}}
 	}
 	return r, err
 }
 
-// lightOrder is what Home Assistant sends to a light with the JSON schema.
+// lightCommand is what Home Assistant sends to a light with the JSON schema.
 // Members that we do not offer (transition, flash) are not read.
-type lightOrder struct {
+type lightCommand struct {
 	State      *string      `json:"state"`
 	Brightness *json.Number `json:"brightness"`
 	ColorTemp  *json.Number `json:"color_temp"`
@@ -48,7 +48,7 @@ type lightOrder struct {
 // parseLight makes one command of it. Values stay texts: the description says
 // what they must be.
 func parseLight(light string, payload []byte) ([]command.Setting, error) {
-	var in lightOrder
+	var in lightCommand
 	if err := json.Unmarshal(payload, &in); err != nil {
 		return nil, fmt.Errorf(`a light takes JSON such as {"state":"ON","brightness":40}: %w`, err)
 	}

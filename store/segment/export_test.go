@@ -1,0 +1,11 @@
+package segment
+
+// EncodeExample is what stands in FORMAT.md.
+func EncodeExample() []byte {
+	m := mark{0x1122334455667788, 0x99aabbccddeeff00}
+	h := make([]byte, headerSize)
+	encodeHeader(h, header{m, 3, 7, 16 << 10, 512})
+	r := make([]byte, recordHeader+5)
+	encodeRecord(r, m, 7, []byte("hello"))
+	return append(h, r...)
+}

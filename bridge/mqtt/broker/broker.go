@@ -36,6 +36,7 @@ const (
 	maxUnacked        = 32 << 10           // messages that one client has not acknowledged
 	maxSubscriptions  = 1 << 10            // of one client
 	maxRetained       = 64 << 10           // retained messages of others, all together
+	maxRetainedBytes  = 16 << 20           // of them
 	maxKeepalive      = 600                // s
 	connectTimeout    = 10 * time.Second   // until CONNECT is complete
 	writeTimeout      = 10 * time.Second   // until a client has taken a packet
@@ -89,6 +90,9 @@ type Broker struct {
 	peers       map[*peer]struct{}
 	network     int                // of peers, those from the network
 	fromAddress map[netip.Addr]int // of those, by address
+
+	retainedBytes int       // in retained messages of others than the gateway
+	recounted     time.Time // when that was last right
 }
 
 // New binds the address, so that one that is taken is an error here, and starts

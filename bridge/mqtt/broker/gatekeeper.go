@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -71,6 +72,10 @@ func (g *gatekeeper) decide(p *peer, cl *mqtt.Client, pk packets.Packet) (packet
 		}
 		if !mqtt.IsValidFilter(pk.Connect.WillTopic, true) {
 			return packets.ErrNotAuthorized, "its will has no topic that can be published to"
+		}
+		will := packets.Packet{TopicName: pk.Connect.WillTopic, Payload: pk.Connect.WillPayload}
+		if pk.Connect.WillRetain && p.role != gateway && g.tooManyRetained(will) {
+			return packets.ErrQuotaExceeded, "its will: too many retained messages"
 		}
 	}
 	if there, ok := g.b.server.Clients.Get(cl.ID); ok {
@@ -193,10 +198,35 @@ func (g *gatekeeper) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 	return pk, packets.CodeSuccessIgnore
 }
 
+// tooManyRetained counts what others than the gateway retain, and says whether
+// there is no room for pk. It runs on the publishers' goroutines.
 func (g *gatekeeper) tooManyRetained(pk packets.Packet) bool {
 	kept := g.b.server.Topics.Retained
-	_, replaces := kept.Get(pk.TopicName)
-	return !replaces && len(pk.Payload) > 0 && kept.Len() >= maxRetained
+	g.b.mu.Lock()
+	defer g.b.mu.Unlock()
+	old, replaces := kept.Get(pk.TopicName)
+	grows := len(pk.Payload) - len(old.Payload)
+	if grows > 0 && g.b.retainedBytes+grows > maxRetainedBytes {
+		g.recount()
+	}
+	if grows > 0 && g.b.retainedBytes+grows > maxRetainedBytes || !replaces && grows > 0 && kept.Len() >= maxRetained {
+		return true
+	}
+	g.b.retainedBytes += grows
+	return false
+}
+
+// recount rights the count of bytes: what two publish to one topic at the same
+// moment is counted twice. At most once a second; b.mu is held.
+func (g *gatekeeper) recount() {
+	if now := time.Now(); now.Sub(g.b.recounted) > time.Second {
+		g.b.recounted, g.b.retainedBytes = now, 0
+		for topic, pk := range g.b.server.Topics.Retained.GetAll() {
+			if g.b.rules.mayWrite(local, topic, true) == "" {
+				g.b.retainedBytes += len(pk.Payload)
+			}
+		}
+	}
 }
 
 // OnPublishDropped says that a client is too slow. State topics are retained, so

@@ -276,3 +276,40 @@ func TestASubscriberThatNeverReads(t *testing.T) {
 		t.Errorf("%d dropped; log: %s", b.Stats().Dropped, log)
 	}
 }
+
+// What programs on this machine retain stays in memory, so it has a bound; what
+// they empty makes room again, and the gateway's own topics are not held up.
+func TestRetainedMessagesOfOthersAreBounded(t *testing.T) {
+	b, _ := start(t)
+	c := connect(t, b)
+	large := strings.Repeat("x", 100_000)
+	for i := range 300 { // 30 MB
+		c.publish(t, fmt.Sprintf("other/%d", i), true, large)
+	}
+	kept := b.server.Topics.Retained
+	bytes := func() (n int) {
+		for _, pk := range kept.GetAll() {
+			n += len(pk.Payload)
+		}
+		return n
+	}
+	if n := bytes(); n > maxRetainedBytes+100_000 || n < maxRetainedBytes*3/4 {
+		t.Errorf("%d bytes are retained, want nearly %d", n, maxRetainedBytes)
+	}
+	if _, err := try(t, b, will("will/topic", true)); err != nil {
+		t.Errorf("a small will was refused: %v", err)
+	}
+	for i := range 20 {
+		c.publish(t, fmt.Sprintf("other/%d", i), true, "")
+	}
+	c.publish(t, "other/new", true, large)
+	if _, ok := kept.Get("other/new"); !ok {
+		t.Error("there is room again, and a message was refused")
+	}
+	if err := b.Publish("hearthgate/device/lamp/on/state", true, []byte(large)); err != nil {
+		t.Error(err)
+	}
+	if _, ok := kept.Get("hearthgate/device/lamp/on/state"); !ok {
+		t.Error("the gateway's own message was not retained")
+	}
+}

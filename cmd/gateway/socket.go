@@ -89,14 +89,16 @@ func ownDirectory(dir string, uid int) error {
 		return fmt.Errorf("%s can be written by everybody; chmod o-w it", dir)
 	}
 	owner := int(info.Sys().(*syscall.Stat_t).Uid)
-	up, err := os.Stat(filepath.Dir(dir))
-	if err != nil {
-		return err
-	}
-	if anybody := up.Mode().Perm()&0o002 != 0; owner != uid && owner != 0 && (uid != 0 || anybody) {
+	if owner != uid && owner != 0 && (uid != 0 || shared(filepath.Dir(dir))) {
 		return fmt.Errorf("%s belongs to another user (%d); remove it or use another --data", dir, owner)
 	}
 	return nil
+}
+
+// shared reports whether everybody may put things into a directory.
+func shared(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && info.Mode().Perm()&0o002 != 0
 }
 
 // errNotRunning: nobody listens on the admin socket.
@@ -104,6 +106,11 @@ var errNotRunning = errors.New("the gateway is not running")
 
 // dialAdmin connects to the running gateway.
 func dialAdmin(ctx context.Context, data string) (net.Conn, error) {
+	if dir := filepath.Dir(socketPath(data)); shared(filepath.Dir(dir)) { // or we might tell a stranger passwords
+		if err := ownDirectory(dir, os.Geteuid()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("admin socket: %w", err)
+		}
+	}
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", socketPath(data))
 	if errors.Is(err, os.ErrPermission) {

@@ -39,7 +39,7 @@ type tokenRow struct {
 // name is of the form of a device id. ErrBadName, ErrExists.
 func (r *Registry) AddToken(name string, role Role) (token string, err error) {
 	if !protocol.ValidDeviceID(name) {
-		return "", fmt.Errorf("add token %q: %w: want [a-z0-9][a-z0-9-]{0,62}", name, ErrBadName)
+		return "", fmt.Errorf("add token %q: %w: want up to 63 small letters, digits and hyphens, such as wall-panel", name, ErrBadName)
 	}
 	if !role.known() {
 		return "", fmt.Errorf("add token %q: role %q: want read, control or admin", name, role)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -46,6 +47,9 @@ func (a *API) card(d registry.Device) device {
 	}
 	if p, ok := a.Store.PresenceOf(d.ID); ok {
 		c.State, c.Since, c.Cause, c.NextWake = p.State, p.Since, p.Cause, p.NextWake
+	}
+	if a.Offline && c.State == store.Online {
+		c.State, c.Cause = store.Unknown, "the gateway is not running"
 	}
 	if d.Revoked {
 		c.State = store.Disabled
@@ -122,6 +126,9 @@ func (a *API) addDevices(w http.ResponseWriter, r *http.Request) error {
 			return problem(http.StatusBadRequest, "%q is %v", in.ID, registry.ErrBadID)
 		}
 		token, err := a.Registry.Add(in.ID, in.Name)
+		if errors.Is(err, registry.ErrExists) {
+			return problem(http.StatusConflict, "%v (hearthgate device rotate %s gives it a new token)", err, in.ID)
+		}
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -71,6 +72,9 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if points := d.Description.Points(); len(samples) == 0 && len(points) > 0 && d.Description.Point(name) == nil {
+		return unknownName(d.ID, name, points)
+	}
 	return writeSamples(w, d.ID, name, samples)
 }
 
@@ -97,6 +101,15 @@ func writeSamples(w http.ResponseWriter, device, name string, samples []store.Sa
 	}
 	_, _ = w.Write(append(b, "]}\n"...))
 	return nil
+}
+
+// unknownName is for a name that a device neither has nor said in the span.
+func unknownName(device, name string, points []*protocol.Point) error {
+	var has []string
+	for _, p := range points {
+		has = append(has, p.Name)
+	}
+	return problem(http.StatusNotFound, "%s has no %q and said none in that time; it has %s", device, name, strings.Join(has, ", "))
 }
 
 // seconds writes ns as seconds with at least one decimal and no digit lost.

@@ -32,6 +32,8 @@ type Options struct {
 	// Status is what GET /api/v1/status and /metrics show: numbers and words by
 	// part and name. The composition fills it; nil = nothing to show.
 	Status func() map[string]any
+	// Offline: no gateway runs, so nobody knows of a device whether it is online.
+	Offline bool
 	// AccountChanged is told of an MQTT account that is gone or has another
 	// password, so that its connections end. May be nil.
 	AccountChanged func(name string)

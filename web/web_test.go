@@ -231,6 +231,18 @@ func TestHistoryAndExport(t *testing.T) {
 	}
 }
 
+// Nobody waits for the values of a name that is spelled wrong.
+func TestHistoryOfAnUnknownNameNamesTheOthers(t *testing.T) {
+	h := newHome(t)
+	h.addLamp()
+	if s := h.want(200, "GET", "/api/v1/devices/lamp/history?name=power", ""); !strings.Contains(s, `"samples":[]`) {
+		t.Error(s)
+	}
+	if s := h.want(404, "GET", "/api/v1/devices/lamp/history?name=powr", ""); !strings.Contains(s, "it has power") {
+		t.Error(s)
+	}
+}
+
 func TestLiveFeed(t *testing.T) {
 	h := newHome(t)
 	h.want(201, "POST", "/api/v1/devices", `{"id":"kitchen"}`)

@@ -118,7 +118,7 @@ func offline(data string, r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	w := &recorder{status: http.StatusOK, header: http.Header{}}
-	web.New(web.Options{Store: s, Registry: reg, Log: log}).Admin().ServeHTTP(w, r)
+	web.New(web.Options{Store: s, Registry: reg, Log: log, Offline: true}).Admin().ServeHTTP(w, r)
 	return &http.Response{
 		StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header,
 		Body: io.NopCloser(&w.body), Request: r,

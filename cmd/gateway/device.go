@@ -167,7 +167,7 @@ func printDevice(w io.Writer, d shownDevice) {
 		}
 	}
 	if d.Waiting > 0 {
-		fmt.Fprintf(t, "waiting\t%d commands\n", d.Waiting)
+		fmt.Fprintf(t, "commands\t%d waiting\n", d.Waiting)
 	}
 	_ = t.Flush()
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

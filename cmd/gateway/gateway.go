@@ -63,6 +63,9 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 	}()
 	data := absolute(cfg.Data)
 	if g.store, err = store.Open(store.Options{Dir: data, Commit: cfg.StoreCommit, Retain: cfg.StoreRetain, Log: log}); err != nil {
+		if errors.Is(err, store.ErrLocked) {
+			err = fmt.Errorf("%w: is a gateway running there already? stop it, or give another --data", err)
+		}
 		return g, err
 	}
 	if g.registry, err = registry.Open(g.store, protocol.Limits{}); err != nil {

@@ -96,10 +96,10 @@ func spanFlags(c *cobra.Command) func() url.Values {
 }
 
 func historyCommand() *cobra.Command {
-	c := &cobra.Command{Use: "history DEVICE NAME", Short: "The values of one component", Args: cobra.ExactArgs(2),
-		Example: "  hearthgate history kitchen temperature --from 24h"}
+	c := &cobra.Command{Use: "history DEVICE NAME", Short: "The values of one name (hearthgate device show lists them)", Args: cobra.ExactArgs(2),
+		Example: "  hearthgate history garden-sensor temperature --from 24h\n  hearthgate history living-room-thermostat thermostat/target"}
 	span := spanFlags(c)
-	limit := c.Flags().Int("limit", 0, "at most so many (default 10000)")
+	limit := c.Flags().Int("limit", 0, "at most so many, the oldest first (default 10000)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		a, err := adminOf(c)
 		if err != nil {
@@ -135,7 +135,14 @@ func historyCommand() *cobra.Command {
 }
 
 func exportCommand() *cobra.Command {
-	c := &cobra.Command{Use: "export [DEVICE]", Short: "Everything that was said, as CSV or JSON lines", Args: cobra.MaximumNArgs(1),
+	c := &cobra.Command{Use: "export [DEVICE]", Short: "Everything that was said, as CSV or JSON lines",
+		Long: `Everything that was said, as CSV or JSON lines, in the order in which it came.
+
+  time      when the device measured it, in seconds since 1970 ("t" in JSON)
+  received  when the gateway had it, in milliseconds since 1970
+  seq       which frame since the device's start ("boot") said it
+  command   the command whose result said it, where there is no seq`,
+		Args:    cobra.MaximumNArgs(1),
 		Example: "  hearthgate export --format csv --output home.csv"}
 	span := spanFlags(c)
 	format := c.Flags().String("format", "csv", "csv or jsonl")

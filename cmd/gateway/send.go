@@ -29,7 +29,7 @@ func sendCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "send DEVICE NAME=VALUE…",
 		Short: "Send a command to a device and say its outcome",
-		Example: `  hearthgate send living-room-lamp lamp/on=true lamp/brightness=40
+		Example: `  hearthgate send living-room-lamp light/on=true light/brightness=40
   hearthgate send garden-sensor interval=60 --ttl 1h
   hearthgate send garden-sensor --cancel 4f2a`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -38,7 +38,7 @@ func sendCommand() *cobra.Command {
 			}
 			for _, a := range args[1:] {
 				if name, _, ok := strings.Cut(a, "="); !ok || name == "" {
-					return fmt.Errorf("want NAME=VALUE, not %q", a)
+					return fmt.Errorf("want NAME=VALUE, not %q (a button: NAME=true)", a)
 				}
 			}
 			return nil
@@ -77,7 +77,7 @@ func send(c *cobra.Command, device string, settings []string, ttl, wait string) 
 	if err := a.call(c.Context(), http.MethodPost, devicePath(device, "/command?"+q.Encode()), in, &out); err != nil {
 		return err
 	}
-	if err := a.show(out, func(w io.Writer) { printSent(w, out) }); err != nil {
+	if err := a.show(out, func(w io.Writer) { printSent(w, device, out) }); err != nil {
 		return err
 	}
 	if out.Outcome != "ok" && out.Status == "" {
@@ -119,10 +119,10 @@ func (s orderedSet) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-func printSent(w io.Writer, s sent) {
+func printSent(w io.Writer, device string, s sent) {
 	if s.Status != "" {
-		fmt.Fprintf(w, "%s until %s (id %s; hearthgate send DEVICE --cancel %s takes it back)\n",
-			s.Status, time.UnixMilli(s.Until).Format(time.DateTime), s.ID, s.ID)
+		fmt.Fprintf(w, "%s until %s (id %s; hearthgate send %s --cancel %s takes it back)\n",
+			s.Status, time.UnixMilli(s.Until).Format(time.DateTime), s.ID, device, s.ID)
 		return
 	}
 	fmt.Fprintf(w, "%s in %d ms", s.Outcome, s.MS)

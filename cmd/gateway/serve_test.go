@@ -117,7 +117,7 @@ func TestSecondServeSaysWhoHoldsTheData(t *testing.T) {
 	second := newServed(t)
 	second.data = s.data
 	out, err := second.hearthgate("serve", "--listen.https", second.https, "--listen.http", second.http, "--mqtt.listen", second.mqtt)
-	if err == nil || !strings.Contains(err.Error(), s.data) || !strings.Contains(err.Error(), "process") {
+	if err == nil || !strings.Contains(err.Error(), s.data) || !strings.Contains(err.Error(), "process") || !strings.Contains(err.Error(), "--data") {
 		t.Errorf("%s %v", out, err)
 	}
 }
@@ -160,10 +160,26 @@ func TestOfflineCommandsUseTheDataItself(t *testing.T) {
 	s.start()
 	s.kill(syscall.SIGTERM)
 	token := strings.TrimSpace(s.mustRun("device", "add", "early"))
+	if _, err := s.hearthgate("device", "add", "early"); err == nil || !strings.Contains(err.Error(), "device rotate early") {
+		t.Error(err)
+	}
 	s.start()
 	conn, err := client.Dial(t.Context(), client.Options{URL: "ws://" + s.http + "/device", Token: token})
 	must(t, err)
 	conn.Close()
+}
+
+func TestNobodyIsOnlineWhileTheGatewayIsDown(t *testing.T) {
+	s := newServed(t).start()
+	token := s.fleet("night", 1)["night-001"]
+	conn, err := client.Dial(t.Context(), client.Options{URL: "ws://" + s.http + "/device", Token: token})
+	must(t, err)
+	defer conn.Close()
+	until(t, "it is online", func() bool { return strings.Contains(s.mustRun("device", "list"), "online") })
+	s.kill(syscall.SIGKILL)
+	if out := s.mustRun("device", "list"); strings.Contains(out, "online") || !strings.Contains(out, "unknown") {
+		t.Error(out)
+	}
 }
 
 func TestPairingIsClosed(t *testing.T) {

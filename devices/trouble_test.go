@@ -224,6 +224,21 @@ func TestTooFast(t *testing.T) {
 	})
 }
 
+// While the gateway itself does not read, silence is its own doing.
+func TestAPausedLinkIsNotGivenUp(t *testing.T) {
+	story(t, func(t *testing.T) {
+		home := devicetest.New(t, devices.Options{DeviceRate: 0.01, Heartbeat: 10 * time.Second})
+		d := home.Dial(home.Add("kitchen"))
+		d.Open(1) // its hello was the one frame of these 100 s
+		d.Mute = true
+		begin := time.Now()
+		d.Send(devicetest.Number(1, "x", 1)).Expect(protocol.Ack{Seq: 1})
+		if took := time.Since(begin); took < 90*time.Second {
+			t.Errorf("the second frame was taken after %v", took)
+		}
+	})
+}
+
 // A device that never reads fills its queue and is cut; the gateway's memory
 // for it is bounded, and nobody else notices.
 func TestADeviceThatNeverReads(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 var floors = [][]string{
 	{"internal/cbor", "internal/dirs", "pki", "metrics", "bridge/mqtt/hacheck", "store/segment"},
 	{"protocol", "store/segment/segmenttest"},
+	{"store/chunk"},
 	{"store", "client"},
 	{"store/storetest", "registry", "sim"},
 	{"command"},

@@ -226,6 +226,20 @@ func TestMessageThatTheBrokerRefusesTwiceIsSkipped(t *testing.T) {
 	})
 }
 
+// The will of a connection that died may reach its readers after the next
+// connection said online.
+func TestALateWillIsContradicted(t *testing.T) {
+	m := startMosquitto(t, false, "")
+	h := newHome(t)
+	h.run(Options{Broker: "mqtt://" + m.addr})
+	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
+	c := newClient(t, m.dial, "hearthgate/bridge/state")
+	c.expect("hearthgate/bridge/state", "online")
+	c.publish("hearthgate/bridge/state", "offline", true)
+	c.expect("hearthgate/bridge/state", "offline")
+	c.expect("hearthgate/bridge/state", "online")
+}
+
 func TestTwoGatewaysOnOneBaseTopic(t *testing.T) {
 	m := startMosquitto(t, false, "")
 	first, second := newHome(t), newHome(t)

@@ -167,6 +167,23 @@ func envName(setting string) string {
 	return "HEARTHGATE_" + strings.ToUpper(strings.ReplaceAll(setting, ".", "_"))
 }
 
+// strayEnvironment is every HEARTHGATE_… variable that is no setting: most
+// likely one that is spelled wrong. It is no error, since some systems put
+// variables of their own there.
+func strayEnvironment(environ []string) []string {
+	known := map[string]bool{"HEARTHGATE_CONFIG": true, "HEARTHGATE_TOKEN": true}
+	for _, s := range defaults().settings() {
+		known[envName(s.name)] = true
+	}
+	var stray []string
+	for _, e := range environ {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "HEARTHGATE_") && !known[name] {
+			stray = append(stray, name)
+		}
+	}
+	return stray
+}
+
 // installed reports whether this is the installed program rather than one that
 // was built in a checkout.
 func installed() bool {

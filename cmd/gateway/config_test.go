@@ -65,6 +65,7 @@ func TestWrongConfigurationNamesThePlace(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"unknown key":      {"listen:\n  htps: x:1\n", ":2:3: unknown setting listen.htps; did you mean listen.https?"},
 		"unknown group":    {"lisen:\n  https: x:1\n", ":1:1: unknown setting lisen"},
+		"word for a group": {"mqtt: off\n", ":1:7: mqtt is a group; its settings come below it, indented, such as mqtt.base_topic"},
 		"bad duration":     {"store:\n  commit: soon\n", ":2:11: store.commit: want a duration such as 500ms"},
 		"bad number":       {"device:\n  window: many\n", ":2:11: device.window: want a whole number"},
 		"bad choice":       {"log: {level: loud}\n", "log.level: want one of debug, info, warn, error"},
@@ -82,6 +83,13 @@ func TestWrongConfigurationNamesThePlace(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestAnUnknownSettingOfTheEnvironmentIsNamed(t *testing.T) {
+	got := strayEnvironment([]string{"HOME=/", "HEARTHGATE_LISTEN_HTPS=x", "HEARTHGATE_LOG_LEVEL=info", "HEARTHGATE_TOKEN=x", "HEARTHGATE_CONFIG=x", "HEARTHGATE_DATA=x"})
+	if len(got) != 1 || got[0] != "HEARTHGATE_LISTEN_HTPS" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -59,7 +59,7 @@ func (w *walker) node(prefix string, n ast.Node) error {
 	if prefix == "" {
 		return w.fail(n.GetToken(), "want settings, such as listen.http: 127.0.0.1:8080")
 	}
-	return w.scalar(prefix, n)
+	return w.fail(n.GetToken(), "%s is a group; its settings come below it, indented, such as %s", prefix, w.firstOf(prefix))
 }
 
 func (w *walker) pair(prefix string, v *ast.MappingValueNode) error {
@@ -128,6 +128,16 @@ func (w *walker) isGroup(name string) bool {
 		}
 	}
 	return false
+}
+
+// firstOf is the first setting of a group.
+func (w *walker) firstOf(group string) string {
+	for _, name := range sortedKeys(w.settings) {
+		if strings.HasPrefix(name, group+".") {
+			return name
+		}
+	}
+	return ""
 }
 
 // suggestion names the setting that is nearest by spelling, if one is near.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -36,7 +38,7 @@ func doctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		found := examine(c.Context(), cfg)
+		found := examine(c.Context(), cfg, a)
 		bad := 0
 		for _, f := range found {
 			if !f.OK {
@@ -65,7 +67,7 @@ func printFindings(w io.Writer, found []finding) {
 	}
 }
 
-func examine(ctx context.Context, cfg *Config) []finding {
+func examine(ctx context.Context, cfg *Config, a *admin) []finding {
 	data := absolute(cfg.Data)
 	running := false
 	if c, err := dialAdmin(ctx, data); err == nil {
@@ -74,7 +76,9 @@ func examine(ctx context.Context, cfg *Config) []finding {
 	}
 	found := []finding{checkClock(), checkData(data), checkSpace(data), checkRunning(running)}
 	ports := [][2]string{{"listen.https", cfg.ListenHTTPS}, {"listen.http", cfg.ListenHTTP}}
-	if cfg.MQTTBroker == "" {
+	if broker, elsewhere := checkBroker(ctx, cfg, a, running); elsewhere {
+		found = append(found, broker)
+	} else {
 		ports = append(ports, [2]string{"mqtt.listen", cfg.MQTTListen})
 	}
 	for _, p := range ports {
@@ -158,12 +162,60 @@ func checkPort(name, addr string, running bool) finding {
 	}
 	c, err := net.DialTimeout("tcp", reachable(addr), 2*time.Second)
 	if err != nil {
-		f.Advice = "the gateway runs, but nobody answers here: " + err.Error()
+		f.Advice = fmt.Sprintf("the gateway runs, but nobody answers here: %v (give doctor the --config and flags that serve has)", err)
 		return f
 	}
 	f.OK, f.Said = true, addr+" answers"
 	_ = c.Close()
 	return f
+}
+
+// defaultPorts of brokers whose address has none.
+var defaultPorts = map[string]string{"mqtt": "1883", "tcp": "1883", "mqtts": "8883", "ssl": "8883", "tls": "8883", "ws": "80", "wss": "443"}
+
+// checkBroker looks at the broker when it is not the embedded one: the running
+// gateway knows best which it is and how they get on; without it somebody has
+// to answer there.
+func checkBroker(ctx context.Context, cfg *Config, a *admin, running bool) (f finding, elsewhere bool) {
+	f = finding{Check: "mqtt.broker", Said: withoutPassword(cfg.MQTTBroker)}
+	if running {
+		var status struct {
+			MQTT struct {
+				Broker, Err string
+				Connected   bool
+			}
+		}
+		if err := a.call(ctx, "GET", "/api/v1/status", nil, &status); err != nil {
+			f.Advice = err.Error()
+			return f, cfg.MQTTBroker != ""
+		}
+		m := status.MQTT
+		if m.Broker == "" || m.Broker == "embedded" {
+			return f, false
+		}
+		f.OK, f.Said = m.Connected && m.Err == "", m.Broker+" is connected"
+		if !f.OK {
+			f.Said, f.Advice = m.Broker, cmp.Or(m.Err, "not connected yet")+": look at mqtt.broker, mqtt.user and mqtt.password; until then the log keeps what is said"
+		}
+		return f, true
+	}
+	u, err := url.Parse(cfg.MQTTBroker)
+	if cfg.MQTTBroker == "" || err != nil {
+		f.Advice = "want mqtt://host:1883 or mqtts://host:8883"
+		return f, cfg.MQTTBroker != ""
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), defaultPorts[u.Scheme])
+	}
+	c, err := net.DialTimeout("tcp", host, 2*time.Second)
+	if err != nil {
+		f.Advice = fmt.Sprintf("%v: start the broker or set mqtt.broker", err)
+		return f, true
+	}
+	_ = c.Close()
+	f.OK, f.Said = true, f.Said+" answers"
+	return f, true
 }
 
 // reachable is where a listener on all addresses can be reached from here.

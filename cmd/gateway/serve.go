@@ -25,6 +25,9 @@ func serveCommand() *cobra.Command {
 		}
 		tune()
 		log := newLog(os.Stderr, cfg)
+		for _, name := range strayEnvironment(os.Environ()) {
+			log.Warn("no such setting; hearthgate config lists them all", "environment", name)
+		}
 		g, err := open(cfg, log)
 		if err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 
 func configCommand() *cobra.Command {
 	var example bool
-	c := &cobra.Command{Use: "config", Short: "Show every setting and what it is now", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "config", Short: "Show every setting as these flags, the environment and the file make it", Args: cobra.NoArgs}
 	c.Flags().BoolVar(&example, "example", false, "print an example file with all settings at their defaults")
 	settingFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

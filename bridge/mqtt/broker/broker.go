@@ -84,6 +84,7 @@ type Broker struct {
 	serving sync.WaitGroup // one for each connection
 
 	counters
+	unacked unacked
 	laggard atomic.Pointer[peer] // whose queue is long, for the next who publishes
 
 	mu          sync.Mutex // guards what follows

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -114,6 +115,9 @@ type peer struct {
 	account string // of a user
 
 	head []byte // read already, first to be read again; owned by the reader
+
+	unacked atomic.Int64 // bytes that its session holds, about
+	weighed atomic.Int64 // messages that it held when that was last right
 
 	pace pace
 	gone chan struct{} // closed by Close

@@ -21,7 +21,8 @@ func (*gatekeeper) ID() string { return "gatekeeper" }
 func (*gatekeeper) Provides(what byte) bool {
 	switch what {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPublished,
-		mqtt.OnPublishDropped, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnRetainPublished, mqtt.OnPacketSent, mqtt.OnClientExpired:
+		mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnSubscribe, mqtt.OnSubscribed,
+		mqtt.OnRetainPublished, mqtt.OnPacketSent, mqtt.OnClientExpired:
 		return true
 	}
 	return false
@@ -160,6 +161,10 @@ func (g *gatekeeper) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool 
 		return who != nobody
 	}
 	if g.b.rules.mayRead(who, topic) {
+		if !g.mayHold(cl) {
+			g.b.say(&g.b.slow, "an MQTT client acknowledges too little and loses messages", "client", cl.ID, "topic", topic)
+			return false
+		}
 		if p, ok := cl.Net.Conn.(*peer); ok {
 			g.b.deliver(p)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
 const greeting = "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00" // CONNECT, MQTT 3.1.1, no id
@@ -311,5 +313,59 @@ func TestRetainedMessagesOfOthersAreBounded(t *testing.T) {
 	}
 	if _, ok := kept.Get("hearthgate/device/lamp/on/state"); !ok {
 		t.Error("the gateway's own message was not retained")
+	}
+}
+
+// A session that is away holds so many bytes, and many of them so many together;
+// who acknowledges loses nothing by it.
+func TestSessionsThatAcknowledgeNothingAreBounded(t *testing.T) {
+	b, _ := start(t)
+	for i := range 8 {
+		away := connect(t, b, id(fmt.Sprintf("away-%d", i)), func(o *paho.ClientOptions) { o.SetCleanSession(false) })
+		away.subscribe(t, "other/#", 1)
+		away.Disconnect(100)
+	}
+	here := connect(t, b)
+	here.subscribe(t, "other/#", 1)
+	c := connect(t, b)
+	const messages, size = 300, 100_000 // 30 MB for each
+	large := strings.Repeat("x", size)
+	for i := range messages {
+		c.publish(t, "other/large", false, large)
+		if i%50 == 49 {
+			c.publish(t, "other/last", false, fmt.Sprint(i))
+		}
+	}
+	held, away := 0, 0
+	for _, cl := range b.server.Clients.GetAll() {
+		n := 0
+		for _, pk := range cl.State.Inflight.GetAll(false) {
+			n += len(pk.Payload)
+		}
+		if n > maxUnackedBytes+size {
+			t.Errorf("%s holds %d bytes", cl.ID, n)
+		}
+		if held += n; strings.HasPrefix(cl.ID, "away") && n > 0 {
+			away++
+		}
+	}
+	if held > maxUnackedBytesAll+maxUnackedBytes || away != 8 {
+		t.Errorf("%d bytes are held in all, by %d that are away", held, away)
+	}
+	got := 0
+	for last := ""; last != fmt.Sprint(messages-1); {
+		select {
+		case m := <-here.got:
+			if m.Topic() == "other/last" {
+				last = string(m.Payload())
+			} else {
+				got++
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("who acknowledges got %d of %d", got, messages)
+		}
+	}
+	if got != messages {
+		t.Errorf("who acknowledges got %d of %d", got, messages)
 	}
 }

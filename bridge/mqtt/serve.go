@@ -208,7 +208,8 @@ func (b *Bridge) next(l *link) ([]*store.Entry, error) {
 	entries, skipped, err := b.tail.Next(ctx, batchSize)
 	if skipped > 0 {
 		b.count.behind.Add(skipped)
-		b.event(bridgeEvent{Type: "alert", Message: "the broker was away for too long: the oldest entries of the stream were dropped"})
+		b.event(bridgeEvent{Type: "alert", Message: "the broker was too slow or away for too long: the oldest entries of the stream were dropped"})
+		l.end(errBehind) // the states among them are made good at the next connect
 	}
 	if l.ctx.Err() != nil {
 		return nil, context.Cause(l.ctx)

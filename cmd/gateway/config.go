@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,7 +89,7 @@ func (c *Config) settings() []setting {
 		{name: "data", doc: "directory of everything that is kept", value: text(&c.Data)},
 		{name: "listen.https", doc: "address for devices and programs, TLS; empty turns it off", value: address(&c.ListenHTTPS)},
 		{name: "listen.http", doc: "the same without TLS; keep it on loopback; empty turns it off", value: address(&c.ListenHTTP)},
-		{name: "listen.origins", doc: "pages that may connect besides our own", value: list{&c.Origins}},
+		{name: "listen.origins", doc: "pages that may connect besides our own", value: origins{list{&c.Origins}}},
 		{name: "tls.certificate", doc: "your own certificate (PEM); empty: from the local CA", value: text(&c.TLSCertificate)},
 		{name: "tls.key", doc: "its key (PEM)", value: text(&c.TLSKey)},
 		{name: "mqtt.listen", doc: "address of the embedded broker; empty: no embedded broker", value: address(&c.MQTTListen)},
@@ -278,6 +279,23 @@ func (v list) Set(s string) error {
 	return nil
 }
 func (v list) String() string { return strings.Join(*v.p, ",") }
+
+// origins are pages as browsers name them: https://host or https://host:port.
+type origins struct{ list }
+
+func (v origins) Set(s string) error {
+	if err := v.list.Set(s); err != nil {
+		return err
+	}
+	for i, o := range *v.p {
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			return fmt.Errorf("want pages such as https://panel.example, not %q", o)
+		}
+		(*v.p)[i] = strings.ToLower(u.Scheme + "://" + u.Host)
+	}
+	return nil
+}
 
 // duration is Go's, and days: 90d.
 type duration struct{ p *time.Duration }

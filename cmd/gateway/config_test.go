@@ -71,6 +71,7 @@ func TestWrongConfigurationNamesThePlace(t *testing.T) {
 		"bad choice":       {"log: {level: loud}\n", "log.level: want one of debug, info, warn, error"},
 		"bad address":      {"listen.http: 8080\n", "listen.http: want an address and port"},
 		"bad topic":        {"mqtt.base_topic: a/+/b\n", "mqtt.base_topic: want a topic"},
+		"bad origin":       {"listen.origins: [panel.example]\n", "listen.origins: want pages such as https://panel.example"},
 		"twice":            {"log.level: info\nlog:\n  level: warn\n", "log.level is set twice, first in line 1"},
 		"a map for a word": {"log:\n  level: {a: b}\n", "log.level: want a single value"},
 		"not yaml":         {"log: [\n", "config "},
@@ -90,6 +91,16 @@ func TestAnUnknownSettingOfTheEnvironmentIsNamed(t *testing.T) {
 	got := strayEnvironment([]string{"HOME=/", "HEARTHGATE_LISTEN_HTPS=x", "HEARTHGATE_LOG_LEVEL=info", "HEARTHGATE_TOKEN=x", "HEARTHGATE_CONFIG=x", "HEARTHGATE_DATA=x"})
 	if len(got) != 1 || got[0] != "HEARTHGATE_LISTEN_HTPS" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestOriginsAreWrittenAsBrowsersDo(t *testing.T) {
+	c, err := load("", noEnv, map[string]string{"listen.origins": "https://Panel.Example/, http://10.0.0.2:3000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"https://panel.example", "http://10.0.0.2:3000"}, c.Origins); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,10 +116,7 @@ func (g *gateway) furnish() (*sim.Fleet, error) {
 
 // explain says what runs, where to look and what to try.
 func (g *gateway) explain(out io.Writer, home *sim.Fleet, fate string) {
-	mqttHost, mqttPort := "127.0.0.1", "1883"
-	if g.broker != nil {
-		mqttHost, mqttPort, _ = net.SplitHostPort(g.broker.Addr().String())
-	}
+	mqttHost, mqttPort := g.brokerAddress()
 	at := ""
 	if mqttPort != "1883" {
 		at = " -p " + mqttPort
@@ -147,6 +146,19 @@ Ctrl-C ends it.
 `, versionText(), len(ids), wrap(ids, 72), g.address("listen.https"), g.address("listen.http"),
 		mqttHost, mqttPort, base, g.cfg.MQTTDiscoveryPrefix, g.address("listen.http"), g.cfg.Data, fate,
 		at, base, at, base, ourCommand(), g.cfg.Data)
+}
+
+// brokerAddress is where MQTT clients find the broker.
+func (g *gateway) brokerAddress() (host, port string) {
+	if g.broker != nil && g.broker.Addr() != nil {
+		host, port, _ = net.SplitHostPort(g.broker.Addr().String())
+		return host, port
+	}
+	u, err := url.Parse(g.cfg.MQTTBroker)
+	if err != nil || u.Hostname() == "" {
+		return "127.0.0.1", "1883"
+	}
+	return u.Hostname(), cmp.Or(u.Port(), "1883")
 }
 
 // wrap joins words with commas in lines of about so many letters.

@@ -132,6 +132,9 @@ func (g *gateway) listen(data string) error {
 	public := http.NewServeMux()
 	public.Handle("/device", g.hub)
 	public.Handle("/", g.api.Handler())
+	public.HandleFunc("/pair", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "devices pair over TLS only, at listen.https", http.StatusNotFound)
+	})
 	if g.cfg.ListenHTTP != "" {
 		if err := g.listenOn("listen.http", g.cfg.ListenHTTP, public, false); err != nil {
 			return err
@@ -142,8 +145,8 @@ func (g *gateway) listen(data string) error {
 		return nil
 	}
 	secure := http.NewServeMux()
-	secure.HandleFunc("/pair", g.hub.Pair)
 	secure.Handle("/", public)
+	secure.HandleFunc("/pair", g.hub.Pair)
 	return g.listenOn("listen.https", g.cfg.ListenHTTPS, secure, true)
 }
 
@@ -207,15 +210,23 @@ func (g *gateway) run(ctx context.Context) error {
 	if err := g.hub.Shutdown(leave); err != nil {
 		g.log.Warn("some devices were not told", "err", err)
 	}
-	g.commands.Close() // while the bridge can still tell the outcomes
-	for _, s := range g.servers {
-		_ = s.http.Close()
-	}
+	g.commands.Close() // while the bridge and the API can still tell the outcomes
+	g.closeServers()
 	stop()
 	g.wait.Wait()
 	g.close()
 	g.last.Wait()
 	return err
+}
+
+// closeServers gives requests that have their answer a moment to hear it.
+func (g *gateway) closeServers() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, s := range g.servers {
+		_ = s.http.Shutdown(ctx)
+		_ = s.http.Close() // who streams, and who did not hear
+	}
 }
 
 func (s *server) serve() error {

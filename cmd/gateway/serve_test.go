@@ -182,13 +182,23 @@ func TestNobodyIsOnlineWhileTheGatewayIsDown(t *testing.T) {
 	}
 }
 
-func TestPairingIsClosed(t *testing.T) {
+func TestPairingIsClosedAndNeverWithoutTLS(t *testing.T) {
 	s := newServed(t).start()
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
-	resp, err := c.Get("https://" + s.https + "/pair")
-	must(t, err)
-	_ = resp.Body.Close()
-	if resp.StatusCode != 503 && resp.StatusCode != 426 {
-		t.Error(resp.Status)
+	for url, want := range map[string]int{"https://" + s.https + "/pair": 503, "http://" + s.http + "/pair": 404} {
+		req, err := http.NewRequest("GET", url, nil)
+		must(t, err)
+		for k, v := range map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+			"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "hearthgate.v1",
+		} {
+			req.Header.Set(k, v)
+		}
+		resp, err := c.Do(req)
+		must(t, err)
+		_ = resp.Body.Close()
+		if resp.StatusCode != want || want == 503 && resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %s %v", url, resp.Status, resp.Header)
+		}
 	}
 }

@@ -55,12 +55,25 @@ func checkForm(r Request) *refusal {
 		return refuse(Invalid, "id of %d bytes: at most %d", len(r.ID), MaxID)
 	case len(r.Set) == 0:
 		return refuse(Invalid, "nothing to set")
+	case longestName(r.Set) > maxNameLength:
+		return refuse(Invalid, "a name of %d bytes: at most %d", longestName(r.Set), maxNameLength)
 	case r.TTL < 0:
 		return refuse(Invalid, "ttl %v: want a time above 0", r.TTL)
 	case r.TTL > MaxTTL:
 		return refuse(Invalid, "ttl %v: at most 90 days", r.TTL)
 	}
 	return nil
+}
+
+// maxNameLength is that of component/attribute (PROTOCOL.md, Record). What is
+// longer names nothing, and is not repeated in messages.
+const maxNameLength = 65
+
+func longestName(set []Setting) (n int) {
+	for _, s := range set {
+		n = max(n, len(s.Name))
+	}
+	return n
 }
 
 func checkPoint(device, name string, p *protocol.Point) *refusal {

@@ -17,6 +17,7 @@ type results struct {
 	mu      sync.Mutex
 	queue   []answer
 	back    []answer // were in flight when the connection ended; they go first
+	bytes   int      // of both
 	dropped uint64
 	wake    chan struct{} // holds a token when there may be something to send
 }
@@ -31,7 +32,10 @@ type answer struct {
 // maxResults bounds the queue while the broker is away. Outcomes of stored
 // commands that do not fit are given again by the command service after a
 // restart; those of live commands are lost, counted.
-const maxResults = 8192
+const (
+	maxResults     = 8192
+	maxResultBytes = 16 << 20
+)
 
 func newResults(t topics) *results { return &results{topics: t, wake: make(chan struct{}, 1)} }
 
@@ -60,7 +64,8 @@ func (r *results) add(device string, payload []byte, confirm func()) {
 // of a retained command.
 func (r *results) push(m message, confirm func()) {
 	r.mu.Lock()
-	if len(r.queue)+len(r.back) < maxResults {
+	if len(r.queue)+len(r.back) < maxResults && r.bytes+len(m.payload) <= maxResultBytes {
+		r.bytes += len(m.payload)
 		r.queue = append(r.queue, answer{m: m, confirm: confirm})
 	} else {
 		r.dropped++
@@ -80,7 +85,7 @@ func (r *results) take() []answer {
 	if len(r.back) > 0 {
 		all = append(r.back, r.queue...)
 	}
-	r.queue, r.back = nil, nil
+	r.queue, r.back, r.bytes = nil, nil, 0
 	return all
 }
 
@@ -104,6 +109,7 @@ func (r *results) send(l *link) {
 					a.sent = err != errNotSent
 					r.mu.Lock()
 					r.back = append(r.back, a)
+					r.bytes += len(a.m.payload)
 					r.mu.Unlock()
 				case a.confirm != nil:
 					a.confirm()

@@ -82,7 +82,7 @@ func checkPoint(device, name string, p *protocol.Point) *refusal {
 		component, attribute, _ := strings.Cut(name, "/")
 		return refuse(Unsupported, "%s has no %q of a component %q", device, attribute, component)
 	case p == nil:
-		return refuse(Unsupported, "%s has no component %q, or one that is set by its attributes (such as %s/on; hearthgate device show lists them)", device, name, name)
+		return refuse(Unsupported, "%s has no component %q, or one that is set by its attributes (hearthgate device show lists them)", device, name)
 	case !p.Settable:
 		return refuse(Unsupported, "%s cannot be set, only read", name)
 	}

@@ -81,7 +81,7 @@ func TestEveryOutcome(t *testing.T) {
 		{"not an option", asked(0, setting("mode", protocol.Text("turbo"))), Invalid, "eco"},
 		{"no time at all", asked(-time.Second, on), Invalid, "ttl"},
 		{"more than 90 days", asked(MaxTTL+1, on), Invalid, "90 days"},
-		{"a name without end", asked(0, setting(strings.Repeat("x", maxNameLength+1), protocol.Bool(true))), Invalid, "a name of 66 bytes"},
+		{"a name without end", asked(0, setting(strings.Repeat("x", 66), protocol.Bool(true))), Invalid, "a name of 66 bytes"},
 		{"one of two is wrong", asked(0, on, setting("level", protocol.Int(-1))), Invalid, "level"},
 		{"an id without end", func(h *home) *notes {
 			h.connect(boot1)

@@ -94,10 +94,7 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 	}
 	if closing || !due.IsZero() && !due.After(now) {
 		s.take(now, closing)
-		ok := s.write()
-		took := time.Since(now)
-		c.rest = now.Add(took + min(took/2, longestRest))
-		if closing {
+		if ok := s.write(); closing {
 			if !ok {
 				s.giveUp()
 			}
@@ -228,10 +225,13 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 func (s *Store) write() bool {
 	c, b := &s.committer, &s.committer.batch
 	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 {
+		began := time.Now()
 		if err := s.commitBatch(); err != nil {
 			s.failed(err)
 			return false
 		}
+		now := time.Now()
+		c.rest = now.Add(min(now.Sub(began)/2, longestRest))
 	}
 	c.next += Position(b.entries)
 	c.logSize, c.latest = c.pack.head.offset, c.pack.head.latest

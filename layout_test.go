@@ -16,6 +16,7 @@ var floors = [][]string{
 	{"internal/cbor", "internal/dirs", "pki", "metrics", "bridge/mqtt/hacheck", "store/segment"},
 	{"protocol", "store/segment/segmenttest"},
 	{"store/chunk"},
+	{"store/rollup"},
 	{"store", "client"},
 	{"store/storetest", "registry", "sim"},
 	{"command"},

@@ -22,7 +22,6 @@ const (
 type history struct {
 	x1, x2 int64 // values before
 	r1, r2 int64 // residuals before
-	noise  int32 // running mean of the residuals' lengths, in 16ths
 }
 
 // hashContexts sets the contexts for the next residual.
@@ -31,18 +30,14 @@ func (h *history) hashContexts(m *model) {
 	mix := func(i, x uint64) uint32 { return uint32((x*k + i) * 0xbf58476d1ce4e5b9 >> 32) }
 	m.hashes = [contexts]uint32{
 		0,
-		mix(1, uint64(h.r1)),
-		mix(2, uint64(h.r1)*31+uint64(h.r2)),
-		mix(3, uint64(h.x1)),
-		mix(4, uint64(h.x1)*k+uint64(h.x2)),
-		mix(5, uint64(h.noise>>3)),
+		mix(1, uint64(h.r1)*31+uint64(h.r2)),
+		mix(2, uint64(h.x1)),
 	}
 }
 
 func (h *history) add(x, r int64) {
 	h.x1, h.x2 = x, h.x1
 	h.r1, h.r2 = r, h.r1
-	h.noise += (int32(bits.Len64(magnitude(r)))<<6 - h.noise) >> 2
 }
 
 // foresee is what the residual would be from what came before.

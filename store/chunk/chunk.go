@@ -22,6 +22,9 @@ const (
 	MaxFrames  = 1 << 17
 	MaxRecords = 1 << 19
 	MaxSeries  = 1 << 12
+
+	// maxName bounds what names that share their beginnings may grow to.
+	maxName = 1 << 10
 )
 
 // Version is the first byte of every chunk.
@@ -136,10 +139,15 @@ func (c *Chunk) header(b []byte) bool {
 	last := first + int64(r.uvarint()*unit)
 	lengths := []uint64{r.uvarint(), r.uvarint()}
 	c.series = make([]Series, series)
-	total := uint64(0)
+	total, before := uint64(0), ""
 	for i := range c.series {
 		s := &c.series[i]
-		s.Name = r.text()
+		shared := r.uvarint()
+		if shared > uint64(len(before)) || uint64(len(before)) > maxName {
+			return false
+		}
+		s.Name = before[:shared] + r.text()
+		before = s.Name
 		n := r.uvarint()
 		if n == 0 || n > records {
 			return false

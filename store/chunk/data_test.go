@@ -19,9 +19,9 @@ var homes = []struct {
 	name, file string
 	limit      float64
 }{
-	{"room", "room_occupancy_30s", 0.50},
-	{"power", "household_power_1min", 0.45},
-	{"office", "office_occupancy_1min", 2.8},
+	{"room", "room_occupancy_30s", 0.24},
+	{"power", "household_power_1min", 0.42},
+	{"office", "office_occupancy_1min", 1.1},
 }
 
 // load reads a data set as the frames of one device, one for each row.

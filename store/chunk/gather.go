@@ -101,7 +101,7 @@ func (e *encoder) gather(frames []Frame) error {
 func (e *encoder) place(name string) (int, error) {
 	at, ok := e.places[name]
 	if !ok {
-		if len(e.series) == MaxSeries {
+		if len(e.series) == MaxSeries || len(name) > maxName {
 			return 0, ErrTooLarge
 		}
 		at = len(e.series)

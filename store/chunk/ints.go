@@ -125,8 +125,8 @@ func (e *encoder) appendDictionary(b []byte, y []int64) []byte {
 	for i, x := range table {
 		index[x] = int64(i)
 	}
-	// An alphabet without gaps gains nothing.
-	if uint64(table[len(table)-1])-uint64(table[0]) == uint64(len(table)-1) {
+	// Where most integers of the range occur, their places are no shorter.
+	if span := uint64(table[len(table)-1]) - uint64(table[0]); span/4 < uint64(len(table)) {
 		return nil
 	}
 	places := make([]int64, len(y))

@@ -39,8 +39,12 @@ func (e *encoder) layout(frames []Frame) []byte {
 	b = binary.AppendUvarint(b, (uint64(e.all.last)-uint64(e.all.first))/unit)
 	b = binary.AppendUvarint(b, uint64(len(times)))
 	b = binary.AppendUvarint(b, uint64(len(origins)))
+	before := ""
 	for i, g := range e.series {
-		b = appendText(b, g.name)
+		shared := sharedPrefix(before, g.name)
+		b = binary.AppendUvarint(b, uint64(shared))
+		b = appendText(b, g.name[shared:])
+		before = g.name
 		b = binary.AppendUvarint(b, uint64(len(g.values)))
 		b = binary.AppendUvarint(b, (uint64(g.bounds.first)-uint64(e.all.first))/unit)
 		b = binary.AppendUvarint(b, (uint64(e.all.last)-uint64(g.bounds.last))/unit)
@@ -49,6 +53,15 @@ func (e *encoder) layout(frames []Frame) []byte {
 	b = append(b, times...)
 	b = append(b, origins...)
 	return append(b, slices.Concat(columns...)...)
+}
+
+// sharedPrefix is how many bytes a and b begin with alike.
+func sharedPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // unit is the greatest in which all bounds are whole.

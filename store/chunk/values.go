@@ -14,8 +14,10 @@ const (
 	kindsInteger    = 16 // Uint, or Neg below zero
 	kindsShortest64 = 17 // of float64s the narrowest width that is exact
 	kindsWhole64    = 18 // the same, and whole numbers as integers
-	kindsShortest32 = 19 // the same two of float32s
-	kindsWhole32    = 20
+	kindsMixed64    = 19 // whole numbers as integers, others as they are
+	kindsShortest32 = 20 // the same three of float32s
+	kindsWhole32    = 21
+	kindsMixed32    = 22
 	kindsWritten    = 31
 )
 
@@ -51,9 +53,9 @@ func (e *encoder) values(v []protocol.Value) []byte {
 func likelyRules(integers, wide bool) []int {
 	switch {
 	case integers && wide:
-		return []int{kindsWhole64}
+		return []int{kindsMixed64, kindsWhole64}
 	case integers:
-		return []int{kindsWhole32, kindsWhole64}
+		return []int{kindsMixed32, kindsWhole32, kindsWhole64}
 	case wide:
 		return []int{kindsShortest64}
 	}
@@ -61,7 +63,7 @@ func likelyRules(integers, wide bool) []int {
 }
 
 func ruleWidth(rule int) int {
-	if rule == kindsShortest32 || rule == kindsWhole32 {
+	if rule >= kindsShortest32 {
 		return 32
 	}
 	return 64
@@ -102,9 +104,14 @@ func ruledValue(b uint64, rule int) protocol.Value {
 	width := ruleWidth(rule)
 	f := bitsFloat(b, width)
 	const bound = 1 << 63
-	whole := rule == kindsWhole64 || rule == kindsWhole32
-	if whole && f == math.Trunc(f) && f >= -bound && f < bound && (f != 0 || !math.Signbit(f)) {
+	if shortest := rule == kindsShortest64 || rule == kindsShortest32; !shortest && f == math.Trunc(f) && f >= -bound && f < bound && (f != 0 || !math.Signbit(f)) {
 		return protocol.Int(int64(f))
+	}
+	switch rule {
+	case kindsMixed64:
+		return protocol.Float(f)
+	case kindsMixed32:
+		return protocol.MakeValue(protocol.Float32, b, "")
 	}
 	if h := halfBits(f); halfFloat(h) == f {
 		return protocol.MakeValue(protocol.Float16, uint64(h), "")
@@ -209,7 +216,7 @@ func (d *decoder) values(b []byte, n int) ([]protocol.Value, bool) {
 			out[i] = protocol.Int(x)
 		}
 		return out, ok
-	case how >= kindsShortest64 && how <= kindsWhole32:
+	case how >= kindsShortest64 && how <= kindsMixed32:
 		v, ok := d.floats(b, n, ruleWidth(int(how)))
 		for i, x := range v {
 			out[i] = ruledValue(x, int(how))

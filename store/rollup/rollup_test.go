@@ -1,0 +1,275 @@
+package rollup_test
+
+import (
+	"compress/gzip"
+	"encoding/csv"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store/chunk"
+	"github.com/hearthgate/hearthgate/store/rollup"
+	"pgregory.net/rapid"
+)
+
+var (
+	exact   = cmp.Comparer(func(a, b protocol.Value) bool { return a == b })
+	noon    = int64(1795219200) // s
+	unknown protocol.Value
+)
+
+// at is a value so many seconds after noon.
+func at(seconds int64, v protocol.Value) chunk.Sample {
+	return chunk.Sample{Time: (noon + seconds) * 1e9, Value: v}
+}
+
+func start(minutes int64) int64 { return (noon + minutes*60) * 1e9 }
+
+func TestRowsSayWhatTheSamplesSaid(t *testing.T) {
+	half := func(minutes int64) int64 { return int64(time.Duration(minutes) * time.Minute) }
+	for _, test := range []struct {
+		name    string
+		samples []chunk.Sample
+		counter bool
+		before  protocol.Value
+		want    []rollup.Row
+	}{
+		{name: "nothing"},
+		{
+			name:    "a measurement",
+			samples: []chunk.Sample{at(0, protocol.Float(0.1)), at(10, protocol.Float(0.2)), at(299, protocol.Int(-1)), at(300, protocol.Int(7))},
+			want: []rollup.Row{
+				{Start: start(0), End: start(5), Count: 3, Last: protocol.Int(-1), Numbers: 3, Min: protocol.Int(-1), Max: protocol.Float(0.2), Sum: -0.7},
+				{Start: start(5), End: start(10), Count: 1, Last: protocol.Int(7), Numbers: 1, Min: protocol.Int(7), Max: protocol.Int(7), Sum: 7},
+			},
+		},
+		{
+			name:    "a counter that began anew",
+			samples: []chunk.Sample{at(0, protocol.Float(10.1)), at(60, protocol.Float(10.4)), at(120, protocol.Float(0.2)), at(600, protocol.Float(0.5))},
+			counter: true, before: protocol.Int(10),
+			want: []rollup.Row{
+				{Start: start(0), End: start(5), Count: 3, Last: protocol.Float(0.2), Increase: 0.6, Resets: 1},
+				{Start: start(10), End: start(15), Count: 1, Last: protocol.Float(0.5), Increase: 0.3},
+			},
+		},
+		{
+			name:    "a counter never heard of",
+			samples: []chunk.Sample{at(0, protocol.Int(1000)), at(60, protocol.Int(1001))},
+			counter: true,
+			want:    []rollup.Row{{Start: start(0), End: start(5), Count: 2, Last: protocol.Int(1001), Increase: 1}},
+		},
+		{
+			name:    "a lamp that was on",
+			samples: []chunk.Sample{at(60, protocol.Bool(false)), at(240, protocol.Bool(true)), at(900, protocol.Bool(false))},
+			before:  protocol.Bool(true),
+			want: []rollup.Row{
+				{Start: start(0), End: start(5), Count: 2, Last: protocol.Bool(true), On: half(2)},
+				{Start: start(15), End: start(20), Count: 1, Last: protocol.Bool(false)},
+			},
+		},
+		{
+			name:    "a mode",
+			samples: []chunk.Sample{at(0, protocol.Text("heat")), at(1, protocol.Text("off"))},
+			want:    []rollup.Row{{Start: start(0), End: start(5), Count: 2, Last: protocol.Text("off")}},
+		},
+		{
+			name:    "a single is what its sender meant",
+			samples: []chunk.Sample{at(0, single(0.1)), at(1, single(0.2))},
+			want:    []rollup.Row{{Start: start(0), End: start(5), Count: 2, Last: single(0.2), Numbers: 2, Min: single(0.1), Max: single(0.2), Sum: 0.3}},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := rollup.Rows(test.samples, rollup.FiveMinutes, test.counter, test.before)
+			if d := cmp.Diff(test.want, got, exact); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func single(x float32) protocol.Value {
+	return protocol.MakeValue(protocol.Float32, uint64(math.Float32bits(x)), "")
+}
+
+func TestTheMeanIsOfTheNumbersAlone(t *testing.T) {
+	rows := rollup.Rows([]chunk.Sample{at(0, protocol.Int(20)), at(1, protocol.Text("fault")), at(2, protocol.Int(21))}, rollup.Hour, false, unknown)
+	if len(rows) != 1 || rows[0].Mean() != 20.5 || rows[0].Count != 3 {
+		t.Errorf("%+v", rows)
+	}
+	if none := (&rollup.Row{Count: 1}).Mean(); none != 0 {
+		t.Errorf("the mean of nothing is %v", none)
+	}
+}
+
+// anySamples draws a day of one series, in order of time.
+func anySamples(t *rapid.T) (samples []chunk.Sample, counter bool, before protocol.Value) {
+	kind := rapid.IntRange(0, 4).Draw(t, "kind")
+	draw := func() protocol.Value {
+		n := rapid.IntRange(-500, 1000).Draw(t, "n")
+		switch kind {
+		case 0, 1:
+			return protocol.Float(float64(n) / 100)
+		case 2:
+			return protocol.Bool(n > 0)
+		case 3:
+			return protocol.Text("off")
+		}
+		return rapid.SampledFrom([]protocol.Value{protocol.Int(int64(n)), single(float32(n) / 10), protocol.Bool(true), protocol.Text("x")}).Draw(t, "any")
+	}
+	if rapid.Bool().Draw(t, "known") {
+		before = draw()
+	}
+	now := noon
+	for range rapid.IntRange(0, 80).Draw(t, "samples") {
+		now += rapid.SampledFrom([]int64{1, 30, 400, 5000}).Draw(t, "pause")
+		samples = append(samples, chunk.Sample{Time: now * 1e9, Value: draw()})
+	}
+	return samples, kind == 1, before
+}
+
+// Rows of longer spans are the same, whether made of samples or of rows.
+func TestRowsOfRowsAreTheRowsOfAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		samples, counter, before := anySamples(t)
+		five := rollup.Rows(samples, rollup.FiveMinutes, counter, before)
+		hours := rollup.Coarsen(five, rollup.Hour, before)
+		if d := cmp.Diff(rollup.Rows(samples, rollup.Hour, counter, before), hours, exact); d != "" {
+			t.Fatalf("hours (-want +got):\n%s", d)
+		}
+		if d := cmp.Diff(rollup.Rows(samples, rollup.Day, counter, before), rollup.Coarsen(hours, rollup.Day, before), exact); d != "" {
+			t.Fatalf("days (-want +got):\n%s", d)
+		}
+	})
+}
+
+// What is packed comes back, all of it or one series.
+func TestPackedRowsComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []rollup.Series
+		for _, name := range []string{"desk/on", "power", "temperature"} {
+			samples, counter, before := anySamples(t)
+			if rows := rollup.Rows(samples, rollup.FiveMinutes, counter, before); len(rows) > 0 {
+				all = append(all, rollup.Series{Name: name, Rows: rows})
+			}
+		}
+		b, err := rollup.Pack(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := rollup.Unpack(b, rollup.FiveMinutes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(all, got, exact); d != "" {
+			t.Fatalf("(-want +got):\n%s", d)
+		}
+		for _, s := range all {
+			rows, err := rollup.UnpackSeries(b, s.Name, rollup.FiveMinutes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(s.Rows, rows, exact); d != "" {
+				t.Fatalf("%s (-want +got):\n%s", s.Name, d)
+			}
+		}
+	})
+}
+
+func TestRowsOutOfOrderAreRefused(t *testing.T) {
+	rows := rollup.Rows([]chunk.Sample{at(0, protocol.Int(1)), at(400, protocol.Int(2))}, rollup.FiveMinutes, false, unknown)
+	rows[0], rows[1] = rows[1], rows[0]
+	if _, err := rollup.Pack([]rollup.Series{{Name: "a", Rows: rows}}); err == nil {
+		t.Error("packed")
+	}
+}
+
+// samples reads a data set of package chunk, its column names and their values.
+func load(t *testing.T, file string) (names []string, columns map[string][]chunk.Sample) {
+	t.Helper()
+	f, err := os.Open("../chunk/testdata/" + file + ".csv.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(z).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, columns = rows[0][1:], map[string][]chunk.Sample{}
+	for _, row := range rows[1:] {
+		seconds, err := strconv.ParseInt(row[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j, text := range row[1:] {
+			if text == "" {
+				continue // a gap of the source
+			}
+			x, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := protocol.Float(x)
+			if !strings.Contains(text, ".") {
+				v = protocol.Int(int64(x))
+			}
+			columns[names[j]] = append(columns[names[j]], chunk.Sample{Time: seconds * 1e9, Value: v})
+		}
+	}
+	return names, columns
+}
+
+func TestRowsOfRealDataFitTheirBudget(t *testing.T) {
+	for _, home := range []struct {
+		file       string
+		row, value float64 // bytes: of a row, and for each value rolled up
+	}{
+		{"room_occupancy_30s", 2.6, 0.3},
+		{"household_power_1min", 6, 1.2},
+		{"office_occupancy_1min", 12, 2.4},
+	} {
+		names, columns := load(t, home.file)
+		days := map[int64][]rollup.Series{}
+		rows, values := 0, 0
+		for _, name := range names {
+			five := rollup.Rows(columns[name], rollup.FiveMinutes, false, unknown)
+			rows, values = rows+len(five), values+len(columns[name])
+			for _, day := range byDay(five) {
+				key := day[0].Start / int64(rollup.Day)
+				days[key] = append(days[key], rollup.Series{Name: name, Rows: day})
+			}
+		}
+		size := 0
+		for _, series := range days {
+			b, err := rollup.Pack(series)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += len(b)
+		}
+		row, value := float64(size)/float64(rows), float64(size)/float64(values)
+		t.Logf("%s: %d values, %d rows, %d bytes: %.2f a row, %.3f a value", home.file, values, rows, size, row, value)
+		if row > home.row || value > home.value {
+			t.Errorf("%s: %.2f bytes a row, %.3f a value; want at most %v and %v", home.file, row, value, home.row, home.value)
+		}
+	}
+}
+
+func byDay(rows []rollup.Row) (days [][]rollup.Row) {
+	for i, r := range rows {
+		if i == 0 || r.Start/int64(rollup.Day) != rows[i-1].Start/int64(rollup.Day) {
+			days = append(days, nil)
+		}
+		days[len(days)-1] = append(days[len(days)-1], r)
+	}
+	return days
+}

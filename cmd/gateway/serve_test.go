@@ -26,7 +26,7 @@ var lampDescription = protocol.Describe{Model: "L-1", Components: []protocol.Com
 }}
 
 // lampDevice connects a device that carries out every command by saying so.
-func (s *served) lampDevice(id, token string, url string) *client.Device {
+func (s *served) lampDevice(id, token string, url string) *lamp {
 	s.t.Helper()
 	pool := x509.NewCertPool()
 	pem, err := os.ReadFile(filepath.Join(s.data, "ca", "ca.crt"))
@@ -42,8 +42,15 @@ func (s *served) lampDevice(id, token string, url string) *client.Device {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { d.Run(ctx); close(done) }()
-	s.t.Cleanup(func() { stop(); <-done })
-	return d
+	leave := func() { stop(); <-done }
+	s.t.Cleanup(leave)
+	return &lamp{d, leave}
+}
+
+// lamp is a connected device. Leave switches it off.
+type lamp struct {
+	*client.Device
+	Leave func()
 }
 
 // The whole main job with the real program: over TLS from the local CA, on disk,
@@ -150,6 +157,31 @@ func TestStopIsCleanAndARestartGoesOn(t *testing.T) {
 	if out := s.mustRun("history", "go-on-001", "temperature"); !strings.Contains(out, "  20\n") {
 		t.Error(out)
 	}
+}
+
+// A command with a ttl for a device that is away is on disk when it is told to
+// wait, outlives a kill of the gateway, and reaches the device at its next hello.
+func TestACommandWaitsForItsDeviceThroughAKill(t *testing.T) {
+	m := newMosquitto(t).start()
+	s := newServed(t, "--mqtt.broker", "mqtt://"+m.addr).start()
+	token := strings.TrimSpace(s.mustRun("device", "add", "later"))
+	lamp := s.lampDevice("later", token, "ws://"+s.http+"/device")
+	lamp.Report(protocol.Record{Name: "power", Value: protocol.Bool(false)})
+	o := observe(t, m.addr, "hearthgate/#")
+	o.wait("hearthgate/device/later/power/state", is("OFF"))
+	lamp.Leave()
+	o.wait("hearthgate/device/later/lifecycle", has(`"state":"lost"`))
+
+	o.publish("hearthgate/device/later/command", `{"id":"w","set":{"power":true},"ttl":"1h"}`, false)
+	o.wait("hearthgate/device/later/result", has(`{"id":"w","status":"waiting","until":`))
+	s.kill(syscall.SIGKILL)
+	s.start()
+	if out, err := s.hearthgate("send", "later", "power=true"); err == nil || !strings.Contains(out, "offline") {
+		t.Error(out)
+	}
+	s.lampDevice("later", token, "ws://"+s.http+"/device")
+	o.wait("hearthgate/device/later/result", has(`"id":"w","outcome":"ok"`))
+	o.wait("hearthgate/device/later/power/state", is("ON"))
 }
 
 func TestOfflineCommandsUseTheDataItself(t *testing.T) {

@@ -7,59 +7,77 @@ import (
 	"github.com/hearthgate/hearthgate/store/chunk"
 )
 
-func BenchmarkRealData(b *testing.B) {
-	for _, home := range homes {
-		parts := split(load(b, home.file), 24*time.Hour)
-		var packed [][]byte
-		samples := 0
-		for _, part := range parts {
-			p, err := chunk.Encode(part)
-			if err != nil {
+// pack encodes the parts and tells what a sample takes.
+func pack(b *testing.B, parts [][]chunk.Frame) (packed [][]byte, samples int) {
+	for _, part := range parts {
+		p, err := chunk.Encode(part)
+		if err != nil {
+			b.Fatal(err)
+		}
+		packed, samples = append(packed, p), samples+count(part)
+	}
+	return packed, samples
+}
+
+// measure runs f on each chunk of a data set and reports samples a second and
+// bytes a sample.
+func measure(b *testing.B, packed [][]byte, samples int, f func(i int) error) {
+	size := 0
+	for _, p := range packed {
+		size += len(p)
+	}
+	for b.Loop() {
+		for i := range packed {
+			if err := f(i); err != nil {
 				b.Fatal(err)
 			}
-			packed = append(packed, p)
-			for _, f := range part {
-				samples += len(f.Records)
-			}
 		}
-		rate := func(b *testing.B) {
-			b.ReportMetric(float64(samples)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Msamples/s")
-		}
-		b.Run(home.name+"/encode", func(b *testing.B) {
-			for b.Loop() {
-				for _, part := range parts {
-					if _, err := chunk.Encode(part); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-			rate(b)
-		})
-		b.Run(home.name+"/frames", func(b *testing.B) {
-			for b.Loop() {
-				for _, p := range packed {
-					if _, err := chunk.Decode(p); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-			rate(b)
-		})
-		b.Run(home.name+"/series", func(b *testing.B) {
-			for b.Loop() {
-				for _, p := range packed {
-					c, err := chunk.Open(p)
-					if err != nil {
-						b.Fatal(err)
-					}
-					for _, s := range c.Series() {
-						if _, err := c.Samples(s.Name); err != nil {
-							b.Fatal(err)
-						}
-					}
-				}
-			}
-			rate(b)
-		})
 	}
+	b.ReportMetric(float64(samples)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Msamples/s")
+	b.ReportMetric(float64(size)/float64(samples), "B/sample")
+}
+
+// readAll reads every series of a chunk by itself.
+func readAll(p []byte) error {
+	c, err := chunk.Open(p)
+	if err != nil {
+		return err
+	}
+	for _, s := range c.Series() {
+		if _, err := c.Samples(s.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func BenchmarkRealData(b *testing.B) {
+	for _, home := range homes {
+		for _, span := range []time.Duration{24 * time.Hour, time.Hour} {
+			parts := split(load(b, home.file), span)
+			packed, samples := pack(b, parts)
+			name := home.name + "/" + span.String()
+			b.Run(name+"/encode", func(b *testing.B) {
+				measure(b, packed, samples, func(i int) error { _, err := chunk.Encode(parts[i]); return err })
+			})
+			b.Run(name+"/frames", func(b *testing.B) {
+				measure(b, packed, samples, func(i int) error { _, err := chunk.Decode(packed[i]); return err })
+			})
+			b.Run(name+"/series", func(b *testing.B) {
+				measure(b, packed, samples, func(i int) error { return readAll(packed[i]) })
+			})
+		}
+	}
+}
+
+// A device whose values rise evenly or not at all: columns without a model.
+func BenchmarkSimpleColumns(b *testing.B) {
+	var frames []chunk.Frame
+	for i := range 8640 {
+		seconds := int64(i) * 10
+		frames = append(frames, spoken(uint64(i+1), seconds,
+			record("energy", seconds, number(b, "1000")), record("state", seconds, number(b, "3.5"))))
+	}
+	packed, samples := pack(b, [][]chunk.Frame{frames})
+	measure(b, packed, samples, func(i int) error { return readAll(packed[i]) })
 }

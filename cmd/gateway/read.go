@@ -198,7 +198,9 @@ func dirOf(path string) string {
 }
 
 func statusCommand() *cobra.Command {
-	return &cobra.Command{Use: "status", Short: "How the gateway is", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "status", Short: "How the gateway is", Args: cobra.NoArgs}
+	all := c.Flags().Bool("all", false, "every number there is")
+	c.RunE = func(c *cobra.Command, _ []string) error {
 		a, err := adminOf(c)
 		if err != nil {
 			return err
@@ -212,10 +214,50 @@ func statusCommand() *cobra.Command {
 		}
 		return a.show(out, func(w io.Writer) {
 			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			printTree(t, "", out)
+			if *all {
+				printTree(t, "", out)
+			} else {
+				printSummary(t, out)
+			}
 			_ = t.Flush()
 		})
-	}}
+	}
+	return c
+}
+
+// printSummary says in a few lines what a person wants to know first.
+func printSummary(w io.Writer, s map[string]any) {
+	get := func(part, name string) any {
+		m, _ := s[part].(map[string]any)
+		return m[name]
+	}
+	number := func(part, name string) int64 {
+		f, _ := get(part, name).(float64)
+		return int64(f)
+	}
+	up := time.Duration(number("gateway", "uptime_s")) * time.Second
+	fmt.Fprintf(w, "gateway\t%v, version %v, up %s, %d MB of memory\n",
+		get("gateway", "id"), get("gateway", "version"), up, number("gateway", "memory_bytes")>>20)
+	store := "healthy"
+	if get("store", "healthy") != true {
+		store = fmt.Sprintf("FAILING: %v", get("store", "err"))
+	}
+	fmt.Fprintf(w, "store\t%s, %d entries in %d commits since the start, %d KB\n",
+		store, number("store", "entries"), number("store", "commits"), number("store", "file_bytes")>>10)
+	fmt.Fprintf(w, "devices\t%d connected, %d frames acknowledged\n", number("links", "sessions"), number("links", "acked"))
+	mqtt := "off"
+	switch get("mqtt", "connected") {
+	case true:
+		mqtt = fmt.Sprintf("connected to %v, %d entries behind", get("mqtt", "broker"), number("mqtt", "lag"))
+	case false:
+		mqtt = fmt.Sprintf("NOT CONNECTED to %v, %d entries wait: %v", get("mqtt", "broker"), number("mqtt", "lag"), get("mqtt", "err"))
+	}
+	fmt.Fprintf(w, "mqtt\t%s\n", mqtt)
+	for _, odd := range [][2]string{{"store", "damaged"}, {"store", "dropped"}, {"links", "panics"}, {"links", "clashes"}, {"mqtt", "lost"}, {"mqtt", "dropped"}, {"broker", "dropped"}} {
+		if n := number(odd[0], odd[1]); n > 0 {
+			fmt.Fprintf(w, "look at\t%s.%s %d\n", odd[0], odd[1], n)
+		}
+	}
 }
 
 func printTree(w io.Writer, prefix string, m map[string]any) {

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSummaryOfStatus(t *testing.T) {
+	well := map[string]any{
+		"gateway": map[string]any{"id": "k3v9x2ab", "version": "1", "uptime_s": 90.0, "memory_bytes": float64(9 << 20)},
+		"store":   map[string]any{"healthy": true, "entries": 5.0, "commits": 2.0, "file_bytes": 65536.0},
+		"links":   map[string]any{"sessions": 3.0, "acked": 5.0, "panics": 0.0},
+		"mqtt":    map[string]any{"connected": true, "broker": "embedded", "lag": 0.0},
+	}
+	var b strings.Builder
+	printSummary(&b, well)
+	want := "gateway\tk3v9x2ab, version 1, up 1m30s, 9 MB of memory\n" +
+		"store\thealthy, 5 entries in 2 commits since the start, 64 KB\n" +
+		"devices\t3 connected, 5 frames acknowledged\n" +
+		"mqtt\tconnected to embedded, 0 entries behind\n"
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+	ill := map[string]any{
+		"store": map[string]any{"healthy": false, "err": "disk full", "damaged": 2.0},
+		"mqtt":  map[string]any{"connected": false, "broker": "mqtt://pi:1883", "lag": 7.0, "err": "refused"},
+	}
+	b.Reset()
+	printSummary(&b, ill)
+	for _, part := range []string{"FAILING: disk full", "NOT CONNECTED to mqtt://pi:1883, 7 entries wait: refused", "look at\tstore.damaged 2"} {
+		if !strings.Contains(b.String(), part) {
+			t.Errorf("no %q in\n%s", part, b.String())
+		}
+	}
+}

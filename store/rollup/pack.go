@@ -19,52 +19,41 @@ type Series struct {
 	Rows []Row
 }
 
-// Rows are packed as a chunk (store/chunk/FORMAT.md) in which the rows of one
-// span are a frame and each field of a row is a record: its name that of the
-// series, a '#', which no name has, and a letter. What has its default is left
-// out.
+// Rows are packed as a chunk (store/chunk/FORMAT.md) in which each row is a
+// frame, series by series, and each field of a row a record: its name that of
+// the series, a '#', which no name has, and a letter. What has its default is
+// left out. FORMAT.md has the table.
 const (
 	fieldCount    = 'c'
 	fieldLast     = 'l'
-	fieldNumbers  = 'n' // unless it is the count, or 0 without a minimum
-	fieldMin      = 'a'
-	fieldMax      = 'z'
-	fieldSum      = 's' // unless the next gives it exactly
-	fieldAbove    = 'b' // the sum less the minimum for each of the numbers
-	fieldIncrease = 'i'
+	fieldIncrease = 'i' // of a counter always
 	fieldResets   = 'r'
-	fieldOn       = 'o'
+	fieldOn       = 'o' // of a bool always
+	fieldNumbers  = 'n' // else see usualNumbers
+	fieldMin      = 'a' // else the last
+	fieldMax      = 'z' // else the last
+	fieldSum      = 's' // else the least for each number and the next field
+	fieldAbove    = 'b'
 )
 
 var errOrder = errors.New("rollup: the rows of a series are not in order")
 
 // Pack packs rows of the same span, as a rule those of a device in a day.
 func Pack(series []Series) ([]byte, error) {
-	frames := map[int64]*chunk.Frame{}
+	var frames []chunk.Frame
 	for _, s := range series {
-		for i, row := range s.Rows {
+		for i := range s.Rows {
+			row := &s.Rows[i]
 			if i > 0 && row.Start <= s.Rows[i-1].Start {
 				return nil, fmt.Errorf("%w: %s", errOrder, s.Name)
 			}
-			f := frames[row.Start]
-			if f == nil {
-				f = &chunk.Frame{Received: floorMilliseconds(row.Start)}
-				frames[row.Start] = f
-			}
-			f.Records = appendRow(f.Records, s.Name, &row)
+			frames = append(frames, chunk.Frame{
+				Received: floorMilliseconds(row.Start), Seq: uint64(len(frames)) + 1,
+				Records: appendRow(nil, s.Name, row),
+			})
 		}
 	}
-	starts := make([]int64, 0, len(frames))
-	for start := range frames {
-		starts = append(starts, start)
-	}
-	slices.Sort(starts)
-	all := make([]chunk.Frame, len(starts))
-	for i, start := range starts {
-		all[i] = *frames[start]
-		all[i].Seq = uint64(i) + 1
-	}
-	return chunk.Encode(all)
+	return chunk.Encode(frames)
 }
 
 func floorMilliseconds(ns int64) int64 { return floor(ns, time.Millisecond) / int64(time.Millisecond) }
@@ -75,20 +64,15 @@ func appendRow(all []protocol.Record, name string, row *Row) []protocol.Record {
 	}
 	add(fieldCount, protocol.Int(int64(row.Count)))
 	add(fieldLast, row.Last)
-	if row.Numbers > 0 {
-		if row.Numbers != row.Count {
-			add(fieldNumbers, protocol.Int(int64(row.Numbers)))
-		}
-		add(fieldMin, row.Min)
-		add(fieldMax, row.Max)
-		if above, ok := row.above(); ok {
-			add(fieldAbove, protocol.Float(above))
-		} else {
-			add(fieldSum, protocol.Float(row.Sum))
-		}
-	}
-	if counter := row.Last.IsNumber() && row.Numbers == 0; counter || row.Increase != 0 {
+	counter := row.Last.IsNumber() && row.Numbers == 0 || row.Increase != 0
+	if counter {
 		add(fieldIncrease, protocol.Float(row.Increase))
+	}
+	if row.Numbers != usualNumbers(row.Count, row.Last, counter) {
+		add(fieldNumbers, protocol.Int(int64(row.Numbers)))
+	}
+	if row.Numbers > 0 {
+		appendNumbers(add, row)
 	}
 	if row.Resets != 0 {
 		add(fieldResets, protocol.Int(int64(row.Resets)))
@@ -97,6 +81,31 @@ func appendRow(all []protocol.Record, name string, row *Row) []protocol.Record {
 		add(fieldOn, protocol.Int(row.On))
 	}
 	return all
+}
+
+// appendNumbers adds what is known of a row's numbers alone.
+func appendNumbers(add func(byte, protocol.Value), row *Row) {
+	if row.Min != row.Last {
+		add(fieldMin, row.Min)
+	}
+	if row.Max != row.Last {
+		add(fieldMax, row.Max)
+	}
+	switch above, ok := row.above(); {
+	case !ok:
+		add(fieldSum, protocol.Float(row.Sum))
+	case above != 0:
+		add(fieldAbove, protocol.Float(above))
+	}
+}
+
+// usualNumbers is how many numbers a row has, unless it says otherwise: all its
+// samples, if the last is one and no counter's.
+func usualNumbers(count int, last protocol.Value, counter bool) int {
+	if last.IsNumber() && !counter {
+		return count
+	}
+	return 0
 }
 
 func fieldName(name string, field byte) string { return name + "#" + string(rune(field)) }
@@ -168,14 +177,14 @@ func unpackRows(c *chunk.Chunk, name string, span time.Duration) ([]Row, error) 
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]Row, len(counts))
+	rows := make([]packedRow, len(counts))
 	for i, s := range counts {
 		if i > 0 && s.Time <= counts[i-1].Time {
 			return nil, chunk.ErrDamaged
 		}
-		rows[i] = Row{Start: s.Time, End: s.Time + int64(span), Count: int(s.Value.Bits())}
+		rows[i].Row = Row{Start: s.Time, End: s.Time + int64(span), Count: int(s.Value.Bits())}
 	}
-	for _, field := range []byte{fieldLast, fieldMin, fieldNumbers, fieldMax, fieldSum, fieldAbove, fieldIncrease, fieldResets, fieldOn} {
+	for _, field := range []byte{fieldLast, fieldIncrease, fieldResets, fieldOn, fieldNumbers, fieldMin, fieldMax, fieldSum, fieldAbove} {
 		samples, err := c.Samples(fieldName(name, field))
 		if err != nil {
 			return nil, err
@@ -184,11 +193,44 @@ func unpackRows(c *chunk.Chunk, name string, span time.Duration) ([]Row, error) 
 			return nil, chunk.ErrDamaged
 		}
 	}
-	return rows, nil
+	all := make([]Row, len(rows))
+	for i := range rows {
+		all[i] = rows[i].whole()
+	}
+	return all, nil
+}
+
+// packedRow is a row of which some fields were told.
+type packedRow struct {
+	Row
+	told  [128]bool // by field
+	above float64
+}
+
+// whole sets what was left out.
+func (p *packedRow) whole() Row {
+	r := p.Row
+	if !p.told[fieldNumbers] {
+		r.Numbers = usualNumbers(r.Count, r.Last, p.told[fieldIncrease])
+	}
+	if r.Numbers == 0 {
+		return r
+	}
+	if !p.told[fieldMin] {
+		r.Min = r.Last
+	}
+	if !p.told[fieldMax] {
+		r.Max = r.Last
+	}
+	if !p.told[fieldSum] {
+		base, _ := r.base()
+		r.Sum = sumAbove(base, p.above)
+	}
+	return r
 }
 
 // setField sets one field of the rows that have it.
-func setField(rows []Row, samples []chunk.Sample, field byte) bool {
+func setField(rows []packedRow, samples []chunk.Sample, field byte) bool {
 	i := 0
 	for _, s := range samples {
 		for i < len(rows) && rows[i].Start < s.Time {
@@ -202,26 +244,26 @@ func setField(rows []Row, samples []chunk.Sample, field byte) bool {
 	return true
 }
 
-func (r *Row) set(field byte, v protocol.Value) {
+func (p *packedRow) set(field byte, v protocol.Value) {
+	p.told[field] = true
 	switch field {
 	case fieldLast:
-		r.Last = v
-	case fieldMin:
-		r.Min, r.Numbers = v, r.Count
-	case fieldNumbers:
-		r.Numbers = int(v.Bits())
-	case fieldMax:
-		r.Max = v
-	case fieldSum:
-		r.Sum = v.AsFloat()
-	case fieldAbove:
-		base, _ := r.base()
-		r.Sum = sumAbove(base, v.AsFloat())
+		p.Last = v
 	case fieldIncrease:
-		r.Increase = v.AsFloat()
+		p.Increase = v.AsFloat()
 	case fieldResets:
-		r.Resets = int(v.Bits())
+		p.Resets = int(v.Bits())
 	case fieldOn:
-		r.On = int64(v.AsFloat())
+		p.On = int64(v.AsFloat())
+	case fieldNumbers:
+		p.Numbers = int(v.Bits())
+	case fieldMin:
+		p.Min = v
+	case fieldMax:
+		p.Max = v
+	case fieldSum:
+		p.Sum = v.AsFloat()
+	case fieldAbove:
+		p.above = v.AsFloat()
 	}
 }

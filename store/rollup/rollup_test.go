@@ -2,7 +2,10 @@ package rollup_test
 
 import (
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/csv"
+	"encoding/hex"
+	"hash/crc32"
 	"math"
 	"os"
 	"strconv"
@@ -18,17 +21,17 @@ import (
 )
 
 var (
-	exact   = cmp.Comparer(func(a, b protocol.Value) bool { return a == b })
-	noon    = int64(1795219200) // s
-	unknown protocol.Value
+	exact    = cmp.Comparer(func(a, b protocol.Value) bool { return a == b })
+	midnight = int64(1795219200) // s
+	unknown  protocol.Value
 )
 
-// at is a value so many seconds after noon.
+// at is a value so many seconds after midnight.
 func at(seconds int64, v protocol.Value) chunk.Sample {
-	return chunk.Sample{Time: (noon + seconds) * 1e9, Value: v}
+	return chunk.Sample{Time: (midnight + seconds) * 1e9, Value: v}
 }
 
-func start(minutes int64) int64 { return (noon + minutes*60) * 1e9 }
+func start(minutes int64) int64 { return (midnight + minutes*60) * 1e9 }
 
 func TestRowsSayWhatTheSamplesSaid(t *testing.T) {
 	half := func(minutes int64) int64 { return int64(time.Duration(minutes) * time.Minute) }
@@ -124,7 +127,7 @@ func anySamples(t *rapid.T) (samples []chunk.Sample, counter bool, before protoc
 	if rapid.Bool().Draw(t, "known") {
 		before = draw()
 	}
-	now := noon
+	now := midnight
 	for range rapid.IntRange(0, 80).Draw(t, "samples") {
 		now += rapid.SampledFrom([]int64{1, 30, 400, 5000}).Draw(t, "pause")
 		samples = append(samples, chunk.Sample{Time: now * 1e9, Value: draw()})
@@ -233,9 +236,9 @@ func TestRowsOfRealDataFitTheirBudget(t *testing.T) {
 		file       string
 		row, value float64 // bytes: of a row, and for each value rolled up
 	}{
-		{"room_occupancy_30s", 2.6, 0.3},
-		{"household_power_1min", 6, 1.2},
-		{"office_occupancy_1min", 12, 2.4},
+		{"room_occupancy_30s", 2.5, 0.26},
+		{"household_power_1min", 2.7, 0.53},
+		{"office_occupancy_1min", 7.2, 1.44},
 	} {
 		names, columns := load(t, home.file)
 		days := map[int64][]rollup.Series{}
@@ -272,4 +275,58 @@ func byDay(rows []rollup.Row) (days [][]rollup.Row) {
 		days[len(days)-1] = append(days[len(days)-1], r)
 	}
 	return days
+}
+
+// The example of FORMAT.md: a measurement, a counter and a lamp.
+func TestTheDocumentsExample(t *testing.T) {
+	want := []rollup.Series{
+		{Name: "air", Rows: rollup.Rows([]chunk.Sample{at(0, protocol.Float(20.5)), at(60, protocol.Float(21)), at(310, protocol.Float(20.5))}, rollup.FiveMinutes, false, unknown)},
+		{Name: "energy", Rows: rollup.Rows([]chunk.Sample{at(0, protocol.Int(10)), at(60, protocol.Int(12))}, rollup.FiveMinutes, true, unknown)},
+		{Name: "lamp/on", Rows: rollup.Rows([]chunk.Sample{at(60, protocol.Bool(true))}, rollup.FiveMinutes, false, unknown)},
+	}
+	text, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(text), "```hex\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	shown = strings.Join(strings.Fields(shown), "")
+	b, err := rollup.Pack(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(shown, hex.EncodeToString(b)); d != "" {
+		t.Errorf("packed (-document +got):\n%s", d)
+	}
+	bytes, err := hex.DecodeString(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := rollup.Unpack(bytes, rollup.FiveMinutes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got, exact); d != "" {
+		t.Errorf("unpacked (-want +got):\n%s", d)
+	}
+}
+
+// A chunk that holds something else gives an error or rows, never a panic.
+func FuzzUnpack(f *testing.F) {
+	b, err := rollup.Pack([]rollup.Series{{Name: "air", Rows: rollup.Rows([]chunk.Sample{at(0, protocol.Float(20.5)), at(400, protocol.Int(21))}, rollup.FiveMinutes, false, unknown)}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[:len(b)-4])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		sum := crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))
+		series, err := rollup.Unpack(binary.LittleEndian.AppendUint32(body[:len(body):len(body)], sum), rollup.FiveMinutes)
+		for _, s := range series {
+			for i, row := range s.Rows {
+				if err != nil || i > 0 && row.Start <= s.Rows[i-1].Start {
+					t.Fatalf("row %d of %s at %d: %v", i, s.Name, row.Start, err)
+				}
+			}
+		}
+	})
 }

@@ -26,7 +26,10 @@ type item struct {
 	key   string
 	value []byte // nil = delete
 	tell  func(error)
-	size  int64
+
+	forget *device // dropped at this point of the order
+
+	size int64
 }
 
 // done tells whoever waits for the item.
@@ -59,8 +62,8 @@ type queue struct {
 	haste        haste     // why
 	repeats      []repeat  // of seqs that are pending
 	settled      []repeat  // of seqs that are durable: told without a commit
-	forgotten    []*device
-	removed      []string // cursors
+	named        []*device // in a hello since the last commit
+	removed      []string  // cursors
 	closing      bool
 	ration       ration
 }
@@ -73,7 +76,7 @@ type device struct {
 	boots    []*boot // the most recently named first
 	presence *PresenceChange
 	asks     pace
-	named    bool // in a hello since the last checkpoint
+	named    bool // in a hello since its boots were last taken
 
 	// Owned by the committer. The map of cells is changed under Store.values.
 	cells   map[string]*cell
@@ -298,7 +301,10 @@ func (s *Store) Hello(device string, boots []protocol.Boot) []uint64 {
 	for i := min(len(boots), bootsRemembered) - 1; i >= 0; i-- {
 		d.name(boots[i])
 	}
-	d.named = true
+	if !d.named {
+		d.named = true
+		s.queue.named = append(s.queue.named, d)
+	}
 	return settled
 }
 
@@ -322,6 +328,6 @@ func (s *Store) Forget(device string) {
 		return
 	}
 	delete(s.devices, device)
-	s.queue.forgotten = append(s.queue.forgotten, d)
+	s.queue.items = append(s.queue.items, item{forget: d})
 	s.hasten(nil, Measured)
 }

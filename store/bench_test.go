@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,11 +15,27 @@ import (
 // devices with 8 frames in flight each, on whatever disk the temporary directory
 // is.
 func BenchmarkAppend(b *testing.B) {
-	s, err := store.Open(store.Options{Dir: b.TempDir(), Commit: 0})
+	for name, logIn := range map[string]store.LogIn{"files": store.Files, "bolt": store.InBolt} {
+		b.Run(name, func(b *testing.B) { benchmarkAppend(b, logIn) })
+	}
+}
+
+func benchmarkAppend(b *testing.B, logIn store.LogIn) {
+	s, err := store.Open(store.Options{Dir: b.TempDir(), Commit: 0, LogIn: logIn})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
+	var longest time.Duration // between two commits
+	var before time.Time
+	s.AfterCommitted(func() {
+		now := time.Now()
+		if !before.IsZero() {
+			longest = max(longest, now.Sub(before))
+		}
+		before = now
+	})
+	cpu := cpuTime()
 	const devices, window = 200, 8
 	slots := make(chan struct{}, devices*window)
 	w := benchWaiter{slots}
@@ -51,6 +68,17 @@ func BenchmarkAppend(b *testing.B) {
 		slots <- struct{}{}
 	}
 	b.ReportMetric(float64(s.Health().Commits), "commits")
+	b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(longest.Microseconds())/1000, "ms-longest")
+}
+
+// cpuTime is what this process has used.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 type benchWaiter struct{ slots chan struct{} }

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"os"
@@ -177,6 +178,19 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
+// Any bytes can be taken for a record.
+func FuzzParts(f *testing.F) {
+	f.Add([]byte("\x02\x05words\x01k\x04\x63foo\x07\x01b\x04\x04mqtt\x02"))
+	f.Fuzz(func(t *testing.T, v []byte) {
+		_ = eachPart(v, func(p *part) error {
+			if p.kind == partBlock {
+				_, _ = unpack(p.pos, p.value)
+			}
+			return nil
+		})
+	})
+}
+
 // The blocks in FORMAT.md are what it says they are.
 func TestFormatDocument(t *testing.T) {
 	text, err := os.ReadFile("FORMAT.md")
@@ -194,6 +208,18 @@ func TestFormatDocument(t *testing.T) {
 			return []any{d.boots[0].id, d.boots[0].last, *d.presence, d.cells["temperature"].newest},
 				[]any{protocol.Boot{1, 2, 3, 4, 5, 6, 7, 8}, uint64(1), PresenceChange{Online, noon, "", 0},
 					Newest{"temperature", protocol.MakeValue(protocol.Float16, 0x4d60, ""), noon * 1e6, noon}}, nil
+		},
+		"batch": func(v []byte) (any, any, error) {
+			var got []string
+			err := eachPart(v, func(p *part) error {
+				got = append(got, fmt.Sprint(p.kind, " ", p.name, " ", p.key, " ", len(p.value), " ", p.pos, " ", len(p.boots)))
+				if p.kind != partBlock {
+					return nil
+				}
+				_, err := unpack(p.pos, p.value)
+				return err
+			})
+			return got, []string{"1   39 3 0", "7 b  0 0 0", "2 words k 4 0 0", "3 words l 0 0 0", "4 mqtt  0 2 0", "5 old  0 0 0", "6 a  0 0 1"}, err
 		},
 		"row": func(v []byte) (any, any, error) {
 			got, err := unsealRow(v)

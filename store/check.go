@@ -22,7 +22,13 @@ func (s *Store) Check() error {
 		for err := range tx.Check() {
 			w.found("file: %v", err)
 		}
-		w.log(tx.Bucket(bucketLog).Cursor(), head)
+		w.log(tx.Bucket(bucketLog).Cursor())
+		if s.segments != nil {
+			s.checkUnsealed(&w)
+		}
+		if w.blocks > 0 && w.end-1 < head {
+			w.found("the log ends at %d, but entries up to %d were acknowledged", w.end-1, head)
+		}
 		checkpoint := keyBlock(tx.Bucket(bucketMeta).Get(keyCheckpoint))
 		if checkpoint > w.end-1 && w.blocks > 0 {
 			w.found("the checkpoint is at %d, behind the end of the log at %d", checkpoint, w.end-1)
@@ -50,6 +56,8 @@ type walk struct {
 	findings []error
 	blocks   int
 	end      Position // behind the last block
+	offset   uint64   // bytes up to there
+	latest   int64    // ms
 }
 
 func (w *walk) found(format string, args ...any) {
@@ -58,35 +66,57 @@ func (w *walk) found(format string, args ...any) {
 	}
 }
 
-func (w *walk) log(c *bolt.Cursor, head Position) {
-	var offset uint64
-	var latest int64
+// checkUnsealed walks through the records that are not in the database.
+func (s *Store) checkUnsealed(w *walk) {
+	behind, _ := s.unsealedFrom(w.end)
+	for _, l := range behind {
+		payload, err := s.segments.Read(l.number)
+		if err == nil {
+			err = eachPart(payload, func(p *part) error {
+				if p.kind == partBlock {
+					w.block(p.pos, p.value)
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			w.found("record %d: %v", l.number, err)
+		}
+	}
+}
+
+func (w *walk) log(c *bolt.Cursor) {
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		at := keyBlock(k)
-		h, _, err := unpackHeader(v)
-		entries, uerr := unpack(at, v)
-		switch {
-		case len(k) != 8 || err != nil || uerr != nil:
-			w.found("block %d: %v", at, errors.Join(err, uerr))
+		if len(k) != 8 {
+			w.found("block %x: the key is no position", k)
 			continue
-		case at < w.end || at == 0:
-			w.found("block %d begins before %d, where the one before it ends", at, w.end)
-		case h.offset < offset:
-			w.found("block %d says that %d bytes are before it, but %d are", at, h.offset, offset)
-		case w.blocks > 0 && h.latest < latest:
-			w.found("block %d: the latest receipt falls from %d to %d", at, latest, h.latest)
 		}
-		for _, e := range entries {
-			if e.Received > h.latest || earliest(e) < h.earliest {
-				w.found("entry %d is outside of what block %d says", e.Pos, at)
-			}
+		w.block(keyBlock(k), v)
+	}
+}
+
+// block is the next one of the log.
+func (w *walk) block(at Position, v []byte) {
+	h, _, err := unpackHeader(v)
+	entries, uerr := unpack(at, v)
+	switch {
+	case err != nil || uerr != nil:
+		w.found("block %d: %v", at, errors.Join(err, uerr))
+		return
+	case at < w.end || at == 0:
+		w.found("block %d begins before %d, where the one before it ends", at, w.end)
+	case h.offset < w.offset:
+		w.found("block %d says that %d bytes are before it, but %d are", at, h.offset, w.offset)
+	case w.blocks > 0 && h.latest < w.latest:
+		w.found("block %d: the latest receipt falls from %d to %d", at, w.latest, h.latest)
+	}
+	for _, e := range entries {
+		if e.Received > h.latest || earliest(e) < h.earliest {
+			w.found("entry %d is outside of what block %d says", e.Pos, at)
 		}
-		w.blocks++
-		w.end, offset, latest = at+Position(len(entries)), h.offset+uint64(len(v)), h.latest
 	}
-	if w.blocks > 0 && w.end-1 < head {
-		w.found("the log ends at %d, but entries up to %d were acknowledged", w.end-1, head)
-	}
+	w.blocks++
+	w.end, w.offset, w.latest = at+Position(len(entries)), h.offset+uint64(len(v)), h.latest
 }
 
 func (w *walk) devices(b *bolt.Bucket) {

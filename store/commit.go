@@ -32,6 +32,14 @@ type committer struct {
 	retainAt   time.Time
 	retryAt    time.Time // of the batch in hand, which failed; zero = there is none
 	lastErr    error
+	gaveUp     bool // the last batch was never written
+
+	// When commits go to the log's files.
+	payload     []byte // of the batch in hand
+	number      uint64 // of the record that it became
+	unsealed    int64  // bytes of records since the last sealing
+	sealedSince time.Time
+	unforgotten []string // devices that were forgotten since
 }
 
 // A batch is what one transaction writes. One that failed is tried again as it
@@ -43,6 +51,8 @@ type batch struct {
 	cursors   []cursorWrite
 	states    []stateWrite
 	saveState bool
+	forgotten []forgotten
+	boots     []bootsWrite
 }
 
 type cursorWrite struct {
@@ -92,6 +102,9 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 			return retryEvery, closing
 		}
 	}
+	if !closing && s.logFull() {
+		return s.waitForSealer(now), false
+	}
 	if closing || !due.IsZero() && !due.After(now) {
 		s.take(now, closing)
 		if ok := s.write(); closing {
@@ -100,9 +113,10 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 			}
 			return 0, true
 		}
-	} else if !c.retainAt.After(now) {
-		s.dropOld(now)
+	} else if s.segments == nil && !c.retainAt.After(now) {
+		c.retainAt = now.Add(s.dropOld(now))
 	}
+	s.sealIfDue(now)
 	return s.nextTurn(), false
 }
 
@@ -111,6 +125,9 @@ func (s *Store) nextTurn() time.Duration {
 	due, closing := s.due()
 	c := &s.committer
 	next := c.retainAt
+	if s.segments != nil {
+		next = time.Now().Add(s.sealFor())
+	}
 	if !due.IsZero() && due.Before(next) {
 		next = due
 	}
@@ -144,6 +161,7 @@ func (s *Store) take(now time.Time, closing bool) {
 	clear(b.items) // let go of what was written
 	clear(b.cells)
 	b.cells, b.cursors, b.states = b.cells[:0], b.cursors[:0], b.states[:0]
+	b.forgotten, b.boots = b.forgotten[:0], b.boots[:0]
 
 	s.mu.Lock()
 	q := &s.queue
@@ -153,20 +171,38 @@ func (s *Store) take(now time.Time, closing bool) {
 		q.writingBytes += b.items[i].size
 	}
 	q.bytes -= q.writingBytes
-	forgotten := q.forgotten
-	q.forgotten, q.due, q.haste = nil, time.Time{}, none
+	named := q.named
+	q.named, q.due, q.haste = nil, time.Time{}, none
 	s.takeCursors(now, closing)
 	s.mu.Unlock()
 
 	s.stage()
-	b.saveState = closing || len(forgotten) > 0 || now.Sub(c.checkpoint) >= checkpointEvery
+	if s.segments != nil {
+		s.takeBoots(named)
+		return
+	}
+	b.saveState = closing || len(b.forgotten) > 0 || now.Sub(c.checkpoint) >= checkpointEvery
 	if b.saveState {
-		for _, d := range forgotten {
-			b.states = append(b.states, stateWrite{device: d.id})
+		for _, f := range b.forgotten {
+			b.states = append(b.states, stateWrite{device: f.device})
 		}
-		s.takeStates()
+		b.states = s.takeStates(b.states)
 		c.checkpoint = now
 	}
+}
+
+// waitForSealer is a turn in which nothing can be committed, since the log's
+// files are used up; the sealer says when it has made room.
+func (s *Store) waitForSealer(now time.Time) time.Duration {
+	s.committer.unsealed = max(s.committer.unsealed, s.sealBytes)
+	s.sealIfDue(now)
+	s.mu.Lock()
+	failing := s.health.SealErr
+	s.mu.Unlock()
+	if failing != "" {
+		s.unhealthy("the log's files are used up: " + failing)
+	}
+	return retryEvery
 }
 
 // stage gives the entries their positions, decides which records are late, and
@@ -177,6 +213,10 @@ func (s *Store) stage() {
 	c.pack.reset(c.logSize, c.latest)
 	for i := range b.items {
 		it := &b.items[i]
+		if it.forget != nil {
+			c.pack.seal()
+			b.forgotten = append(b.forgotten, forgotten{it.forget.id, len(c.pack.blocks)})
+		}
 		if it.e == nil {
 			continue
 		}
@@ -224,7 +264,7 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 // stays in hand and nobody is told.
 func (s *Store) write() bool {
 	c, b := &s.committer, &s.committer.batch
-	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 {
+	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 || len(b.boots) > 0 {
 		began := time.Now()
 		if err := s.commitBatch(); err != nil {
 			s.failed(err)
@@ -235,14 +275,24 @@ func (s *Store) write() bool {
 	}
 	c.next += Position(b.entries)
 	c.logSize, c.latest = c.pack.head.offset, c.pack.head.latest
+	c.unsealed += int64(len(c.payload))
+	c.payload = c.payload[:0]
 	c.retryAt = time.Time{}
 	s.publish()
 	return true
 }
 
-// commitBatch writes the batch. When the budget for the file is spent the
-// oldest entries make room.
+// commitBatch writes the batch: one record of the log's files, or a transaction
+// of the database. When the budget for that is spent the oldest entries make
+// room.
 func (s *Store) commitBatch() error {
+	if s.segments != nil {
+		c := &s.committer
+		c.payload = c.appendBatch(c.payload[:0])
+		number, err := s.segments.Append(c.payload)
+		c.number = number
+		return err
+	}
 	for {
 		err := s.file.update(s.put)
 		if err == nil || !overBudget(err) {
@@ -266,7 +316,7 @@ func (s *Store) put(tx *bolt.Tx) error {
 	}
 	for i := range b.items {
 		if it := &b.items[i]; it.table != nil {
-			if err := putTable(tx, it); err != nil {
+			if err := putTable(tx, it.table.name, it.key, it.value); err != nil {
 				return err
 			}
 		}
@@ -305,13 +355,16 @@ func (s *Store) publish() {
 	}
 	s.health.Healthy = true
 	s.health.Entries += uint64(b.entries)
-	if len(b.items)+len(b.cursors)+len(b.states) > 0 {
+	if len(b.items)+len(b.cursors)+len(b.states)+len(b.boots) > 0 {
 		s.health.Commits++
 	}
 	s.mu.Unlock()
 
 	s.tails.Lock()
 	s.tails.head, s.tails.logSize = c.next-1, c.logSize
+	if b.entries > 0 && s.segments != nil {
+		s.tails.unsealed = append(s.tails.unsealed, c.logged())
+	}
 	for i := range b.items {
 		if e := b.items[i].e; e != nil {
 			s.tails.recent.add(e)
@@ -378,23 +431,29 @@ func (s *Store) failed(err error) {
 	c := &s.committer
 	c.lastErr = err
 	c.retryAt = time.Now().Add(retryEvery)
+	s.unhealthy(err.Error())
+}
+
+// unhealthy says why nothing can be committed.
+func (s *Store) unhealthy(why string) {
 	s.mu.Lock()
 	first := s.health.Healthy
 	if first {
 		s.health.Since = time.Now()
 	}
-	s.health.Healthy, s.health.Err = false, err.Error()
+	s.health.Healthy, s.health.Err = false, why
 	s.mu.Unlock()
 	if first {
-		s.log.Error("the store cannot write; nothing is acknowledged until it can", "error", err)
+		s.log.Error("the store cannot write; nothing is acknowledged until it can", "error", why)
 	}
 }
 
-// retry tries the batch that failed once more. After an error other than one of
-// space the file is opened anew first: what the library has in memory, and what
-// the kernel made of pages that it could not write, is not to be trusted.
+// retry tries the batch that failed once more. The log goes on in another
+// segment. After an error of the database other than one of space it is opened
+// anew first: what the library has in memory, and what the kernel made of pages
+// that it could not write, is not to be trusted.
 func (s *Store) retry() bool {
-	if !noSpace(s.committer.lastErr) {
+	if s.segments == nil && !noSpace(s.committer.lastErr) {
 		if err := s.file.close(); err != nil {
 			s.log.Warn("close the file after an error", "error", err)
 		}
@@ -408,6 +467,7 @@ func (s *Store) retry() bool {
 
 // giveUp tells all who wait that the store was closed before it could write.
 func (s *Store) giveUp() {
+	s.committer.gaveUp = true
 	s.mu.Lock()
 	q := &s.queue
 	items, repeats := q.items, q.repeats

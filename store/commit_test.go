@@ -23,7 +23,7 @@ func open(t *testing.T, o store.Options) *store.Store {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
-	s, err := store.Open(o)
+	s, err := store.OpenFaulty(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,49 +275,65 @@ func TestImpatientRepeatHurriesItsOriginal(t *testing.T) {
 }
 
 func TestACommitThatFailsIsTriedAgainAndNobodyIsLiedTo(t *testing.T) {
-	for name, fail := range map[string]func(s *store.Store, broken *atomic.Bool){
-		"disk full": func(s *store.Store, broken *atomic.Bool) {
-			s.SetFault(func() error {
-				if broken.Load() {
-					return syscall.ENOSPC
-				}
-				return nil
-			})
-		},
-		"unknown trouble": func(s *store.Store, broken *atomic.Bool) {
+	full := func(s *store.Store, broken *atomic.Bool) {
+		s.SetFault(func() error {
+			if broken.Load() {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+	}
+	io := func(s *store.Store, broken *atomic.Bool) {
+		s.SetFault(func() error {
+			if broken.Load() {
+				return syscall.EIO
+			}
+			return nil
+		})
+	}
+	type way struct {
+		logIn store.LogIn
+		fail  func(s *store.Store, broken *atomic.Bool)
+	}
+	for name, w := range map[string]way{
+		"files, disk full":   {store.Files, full},
+		"files, write error": {store.Files, io},
+		"disk full":          {store.InBolt, full},
+		"unknown trouble": {store.InBolt, func(s *store.Store, broken *atomic.Bool) {
 			s.SetFault(func() error {
 				if broken.Load() {
 					return errors.New("the cat sat on it")
 				}
 				return nil
 			})
-		},
-		"write error": func(s *store.Store, broken *atomic.Bool) { // until the file is opened anew
+		}},
+		"write error": {store.InBolt, func(s *store.Store, broken *atomic.Bool) { // until the file is opened anew
 			s.OnWrite(func([]byte, int64) error {
 				if broken.Load() {
 					return syscall.EIO
 				}
 				return nil
 			})
-		},
-		"meta page cannot be written": func(s *store.Store, broken *atomic.Bool) {
+		}},
+		"meta page cannot be written": {store.InBolt, func(s *store.Store, broken *atomic.Bool) {
 			s.OnWrite(func(_ []byte, off int64) error {
 				if broken.Load() && off < 8192 {
 					return syscall.EIO
 				}
 				return nil
 			})
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
 				dir := t.TempDir()
-				s := open(t, store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))})
+				s := open(t, store.Options{Dir: dir, Commit: 0, LogIn: w.logIn, Log: slog.New(slog.NewTextHandler(&log, nil))})
 				table, err := store.OpenTable[string](s, "words")
 				if err != nil {
 					t.Fatal(err)
 				}
+				fail := w.fail
 				w := listen()
 				say(t, s, "a", 1, store.Measured, w)
 				synctest.Wait()

@@ -2,18 +2,84 @@ package store
 
 import (
 	"reflect"
+	"sync"
+	"syscall"
 	"unsafe"
 
+	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
 
 // What the tests in package store_test may touch besides the exported.
 
-// SetFault makes every transaction that writes fail with what f returns.
+// OpenFaulty is Open of a store that SetFault can make fail.
+func OpenFaulty(o Options) (*Store, error) {
+	s := newStore(o)
+	s.fs = &faultyFS{FS: s.fs}
+	return s.open()
+}
+
+// OpenUnsealed is Open of a store that never gets anything into its database:
+// each start has to replay all of the log's files.
+func OpenUnsealed(o Options) (*Store, error) {
+	s := newStore(o)
+	s.file.fault = func() error { return syscall.ENOSPC }
+	return s.open()
+}
+
+// OpenOn is Open with the log's files on fs, small ones that are sealed often.
+func OpenOn(o Options, fs segment.FS, segmentSize, sealBytes int64) (*Store, error) {
+	s := newStore(o)
+	s.fs, s.segmentSize, s.sealBytes = fs, segmentSize, sealBytes
+	return s.open()
+}
+
+// faultyFS is a file system on which writes fail.
+type faultyFS struct {
+	segment.FS
+	mu    sync.Mutex
+	fault func() error
+}
+
+func (f *faultyFS) Open(name string, how segment.Mode) (segment.File, error) {
+	file, err := f.FS.Open(name, how)
+	return faultyFile{file, f}, err
+}
+
+type faultyFile struct {
+	segment.File
+	fs *faultyFS
+}
+
+func (f faultyFile) WriteAt(b []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	fault := f.fs.fault
+	f.fs.mu.Unlock()
+	if fault != nil {
+		if err := fault(); err != nil {
+			return 0, err
+		}
+	}
+	return f.File.WriteAt(b, off)
+}
+
+// SetFault makes everything that writes fail with what f returns.
 func (s *Store) SetFault(f func() error) {
+	if fs, ok := s.fs.(*faultyFS); ok {
+		fs.mu.Lock()
+		fs.fault = f
+		fs.mu.Unlock()
+	}
 	s.file.mu.Lock()
 	defer s.file.mu.Unlock()
 	s.file.fault = f
+}
+
+// OnDurable calls f after each transaction of the database.
+func (s *Store) OnDurable(f func()) {
+	s.file.mu.Lock()
+	defer s.file.mu.Unlock()
+	s.file.durable = f
 }
 
 // OnWrite calls f before each write to the file, until the file is opened anew.
@@ -34,6 +100,7 @@ func (s *Store) OnWrite(f func(b []byte, off int64) error) {
 func OpenWithBudget(o Options, maxSize int, unread uint64) (*Store, error) {
 	s := newStore(o)
 	s.file.options.MaxSize, s.unread = maxSize, unread
+	s.segmentSize, s.sealBytes, s.mostUnsealed = 256<<10, 512<<10, 2<<20
 	return s.open()
 }
 

@@ -43,6 +43,9 @@ type file struct {
 	// Tests make commits fail by it: called at the end of each transaction that
 	// writes, its error is the transaction's. Guarded by mu.
 	fault func() error
+
+	// Likewise, called when a transaction is durable.
+	durable func()
 }
 
 func boltOptions() bolt.Options {
@@ -102,8 +105,8 @@ func (f *file) close() (err error) {
 	return db.Close()
 }
 
-// update runs fn in a transaction that is synced when update returns nil. Only
-// the committer calls it.
+// update runs fn in a transaction that is synced when update returns nil. One
+// goroutine at a time calls it: the sealer if there is one, else the committer.
 func (f *file) update(fn func(*bolt.Tx) error) (err error) {
 	defer guard(&err)()
 	f.mu.RLock()
@@ -111,7 +114,7 @@ func (f *file) update(fn func(*bolt.Tx) error) (err error) {
 	if f.db == nil {
 		return errUnavailable
 	}
-	return f.db.Update(func(tx *bolt.Tx) error {
+	err = f.db.Update(func(tx *bolt.Tx) error {
 		if err := fn(tx); err != nil {
 			return err
 		}
@@ -120,6 +123,10 @@ func (f *file) update(fn func(*bolt.Tx) error) (err error) {
 		}
 		return nil
 	})
+	if err == nil && f.durable != nil {
+		f.durable()
+	}
+	return err
 }
 
 // view runs fn in a transaction that only reads. fn must be short and must not
@@ -150,7 +157,7 @@ func (f *file) exclusive(fn func(*bolt.Tx) error) (err error) {
 	return fn(tx)
 }
 
-// allow lets the file grow by extra bytes above its budget. Only the committer
+// allow lets the file grow by extra bytes above its budget. Who calls update
 // calls it.
 func (f *file) allow(extra int) {
 	f.mu.RLock()

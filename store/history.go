@@ -75,7 +75,7 @@ func (s *Store) scan(ctx context.Context, device string, from, to time.Time, f f
 		}
 		if err != nil { // what cannot be read must not hide what can
 			s.blockDamaged(after, err)
-			after += stepOver
+			after = min(after+stepOver, s.sealedTo()+1)
 		}
 		next = after
 		for _, e := range entries {
@@ -125,9 +125,15 @@ func (w *window) each(e *Entry, f func(*Entry, *protocol.Record) error) error {
 // first block that may.
 func (s *Store) scanPage(w *window, next, head Position) (entries []*Entry, after Position, err error) {
 	after = next
+	behind, sealed := s.unsealedFrom(next)
+	if next > sealed {
+		entries, after = s.scanUnsealed(behind, w, next, head)
+		return entries, after, nil
+	}
+	head = min(head, sealed)
 	err = s.file.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
-		k, v := c.Seek(blockKey(next))
+		k, v := seekBlock(c, next) // what was a block in the log's files is part of a larger one here
 		if next == 0 {
 			k, v = s.searchBlock(c, 0, head, func(h blockHeader) bool {
 				return h.latest >= floorDiv(w.from, 1e6)-aheadOfReceipt.Milliseconds()
@@ -144,6 +150,9 @@ func (s *Store) scanPage(w *window, next, head Position) (entries []*Entry, afte
 				block, err := unpackBody(at, h, body)
 				if err != nil {
 					s.blockDamaged(at, err)
+				}
+				for len(block) > 0 && block[0].Pos < next {
+					block = block[1:]
 				}
 				entries = append(entries, block...)
 			}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,16 +12,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
 
 // fileFormat is the version of what is in the file.
-const fileFormat = 1
+// 2 has the log's files, the keys log and sealed.
+const fileFormat = 2
 
 var (
 	keyFormat  = []byte("format")
 	keyGateway = []byte("gateway")
 	keyEpoch   = []byte("epoch")
+	keyLog     = []byte("log")
 )
 
 // Open opens or makes the store in o.Dir. After a power cut it cuts a torn
@@ -36,21 +40,42 @@ func (s *Store) open() (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.held = held
-	if err := s.openFile(); err != nil {
+	if err := s.openAll(); err != nil {
 		_ = s.file.close()
 		_ = held.Close()
 		return nil, fmt.Errorf("open store %s: %w", s.file.path, err)
 	}
 	go s.run()
+	if s.segments != nil {
+		go s.runSealer()
+	}
 	return s, nil
+}
+
+// openAll opens the database first, then what the log's files have beyond it.
+func (s *Store) openAll() error {
+	if err := s.openFile(); err != nil {
+		return err
+	}
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	c := &s.committer
+	for _, cu := range s.cursors { // a damaged end must not give a position twice
+		c.next = max(c.next, cu.pos+1)
+	}
+	s.tails.head, s.tails.logSize = c.next-1, c.logSize
+	return nil
 }
 
 func newStore(o Options) *Store {
 	s := &Store{
-		dir: o.Dir, commit: o.Commit, retain: o.Retain, unread: readerBudget, log: o.Log,
+		dir: o.Dir, commit: o.Commit, retain: o.Retain, unread: readerBudget, logIn: o.LogIn, log: o.Log,
+		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, mostUnsealed: mostUnsealed,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		cursors: map[string]*cursor{}, devices: map[string]*device{}, tables: map[string]*table{},
 		health: Health{Healthy: true},
+		seal:   sealer{asked: make(chan *sealing, 1), stop: make(chan struct{}), done: make(chan struct{})},
 	}
 	if s.commit < 0 {
 		s.commit = time.Second
@@ -68,11 +93,17 @@ func newStore(o Options) *Store {
 func (s *Store) openFile() error {
 	f := s.file
 	if _, err := os.Stat(f.path); errors.Is(err, os.ErrNotExist) {
-		if err := f.create(initFile); err != nil {
+		if err := s.orphan(time.Now()); err != nil {
+			return err
+		}
+		if err := f.create(s.initFile); err != nil {
 			return fmt.Errorf("make the file: %w", err)
 		}
 	}
 	err := f.open()
+	if err == nil {
+		err = s.upgrade()
+	}
 	if err == nil {
 		err = s.load()
 	}
@@ -90,7 +121,7 @@ func (s *Store) openFile() error {
 	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun, without the history; restore a backup",
 		"error", err, "set aside as", aside, "devices and settings rescued", saved.values)
 	f.damaged.Add(1)
-	fill := func(tx *bolt.Tx) error { return errors.Join(initFile(tx), saved.put(tx)) }
+	fill := func(tx *bolt.Tx) error { return errors.Join(s.initFile(tx), saved.put(tx)) }
 	if err := f.create(fill); err != nil {
 		return fmt.Errorf("make a new file: %w", err)
 	}
@@ -100,8 +131,25 @@ func (s *Store) openFile() error {
 	return s.load()
 }
 
-// initFile fills a new file.
-func initFile(tx *bolt.Tx) error {
+// orphan puts the log's files out of the way when somebody took their database:
+// what they hold is not a whole.
+func (s *Store) orphan(now time.Time) error {
+	names, err := s.fs.List()
+	for _, name := range names {
+		if segment.IsName(name) {
+			err = errors.Join(err, s.fs.Rename(name, name+".orphan-"+now.UTC().Format("20060102T150405.000")))
+		}
+	}
+	return err
+}
+
+// initFile fills a new file. If there are files of a log, their database could
+// not be read, and what they hold goes on in the new one.
+func (s *Store) initFile(tx *bolt.Tx) error {
+	logEpoch, ok := segment.Epoch(s.fs)
+	if !ok {
+		logEpoch = newLogEpoch()
+	}
 	for _, name := range [][]byte{bucketMeta, bucketLog, bucketDevices, bucketCursors} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
@@ -112,7 +160,19 @@ func initFile(tx *bolt.Tx) error {
 		meta.Put(keyFormat, []byte{fileFormat}),
 		meta.Put(keyGateway, []byte(newGatewayID())),
 		meta.Put(keyEpoch, []byte(newEpoch())),
-		meta.Put(keyCheckpoint, blockKey(0)))
+		meta.Put(keyCheckpoint, blockKey(0)),
+		putLogEpoch(tx, logEpoch),
+		putSealed(tx, 0, 0))
+}
+
+func newLogEpoch() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func putLogEpoch(tx *bolt.Tx, epoch uint64) error {
+	return tx.Bucket(bucketMeta).Put(keyLog, binary.BigEndian.AppendUint64(nil, epoch))
 }
 
 func newEpoch() string {
@@ -153,6 +213,9 @@ func (s *Store) load() error {
 		if v := meta.Get(keyFormat); len(v) != 1 || v[0] > fileFormat {
 			return fmt.Errorf("format %x was written by a newer version of the gateway; install that one", v)
 		}
+		if v := meta.Get(keyLog); len(v) == 8 {
+			s.logEpoch = binary.BigEndian.Uint64(v)
+		}
 		s.id, s.epoch = string(meta.Get(keyGateway)), string(meta.Get(keyEpoch))
 		checkpoint := keyBlock(meta.Get(keyCheckpoint))
 		if err := s.loadDevices(tx); err != nil {
@@ -164,7 +227,9 @@ func (s *Store) load() error {
 		if err := s.loadTables(tx); err != nil {
 			return err
 		}
-		return s.replay(tx, checkpoint)
+		s.replay(tx, checkpoint)
+		s.loadSealed(meta.Get(keySealed))
+		return nil
 	})
 }
 
@@ -192,7 +257,7 @@ func (s *Store) loadCursors(tx *bolt.Tx) error {
 }
 
 // replay reads the log behind the last checkpoint and finds its end.
-func (s *Store) replay(tx *bolt.Tx, checkpoint Position) error {
+func (s *Store) replay(tx *bolt.Tx, checkpoint Position) {
 	c := &s.committer
 	end := checkpoint + 1
 	cur := tx.Bucket(bucketLog).Cursor()
@@ -215,14 +280,22 @@ func (s *Store) replay(tx *bolt.Tx, checkpoint Position) error {
 			c.logSize, c.latest = h.offset+uint64(len(v)), h.latest
 		}
 	}
-	for _, cu := range s.cursors { // a damaged end must not give a position twice
-		end = max(end, cu.pos+1)
-	}
 	c.next = end
-	s.tails.head, s.tails.logSize = end-1, c.logSize
 	now := time.Now()
-	c.checkpoint, c.retainAt = now, now.Add(time.Minute)
-	return nil
+	c.checkpoint, c.retainAt, c.sealedSince = now, now.Add(time.Minute), now
+}
+
+// loadSealed finds out how far the log's files have been moved here.
+func (s *Store) loadSealed(v []byte) {
+	c := &s.committer
+	s.tails.sealed, s.tails.unsealed = c.next-1, nil
+	if len(v) == 16 {
+		if pos := keyBlock(v[:8]); pos > 0 {
+			s.tails.sealed, c.next = pos, pos+1
+		}
+		s.seal.record = binary.BigEndian.Uint64(v[8:])
+	}
+	s.seal.read = s.seal.record
 }
 
 // replayEntry brings a device up to date with an entry of the log.
@@ -243,7 +316,8 @@ func (s *Store) replayEntry(e *Entry) {
 		if b == nil {
 			b = d.name(e.Boot)
 		}
-		b.last, b.durable, b.staged = e.Seq, e.Seq, e.Seq
+		seq := max(b.last, e.Seq)
+		b.last, b.durable, b.staged = seq, seq, seq
 	}
 }
 
@@ -260,6 +334,7 @@ func (s *Store) Close() error {
 	s.signal()
 	<-s.done
 
+	s.sealAtTheEnd(!s.committer.gaveUp)
 	s.tails.Lock()
 	s.tails.closed = true
 	close(s.tails.news)
@@ -268,6 +343,9 @@ func (s *Store) Close() error {
 	var err error
 	if h := s.Health(); !h.Healthy {
 		err = fmt.Errorf("close store: the last commit failed: %s", h.Err)
+	}
+	if s.segments != nil {
+		err = errors.Join(err, s.segments.Close())
 	}
 	return errors.Join(err, s.file.close(), s.held.Close())
 }

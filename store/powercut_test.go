@@ -11,13 +11,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
-	"github.com/hearthgate/hearthgate/store/storetest"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
 )
 
 // A history of what was asked of a store, one step after the other, and how many
@@ -63,52 +65,54 @@ func next(n int) step {
 	return step{device: fmt.Sprint("d", n%cutDevices), seq: uint64(n + 1)}
 }
 
-// record runs a store and notes every write and when what was acknowledged.
-func record(t *testing.T, commits int) (*storetest.Disk, *script) {
-	var disk *storetest.Disk
+// Segments of the matrix, so small that they are sealed and used again often.
+const (
+	cutSegment = 24 << 10
+	cutSeal    = 20 << 10
+)
+
+// record runs a store and notes every write, of the database and of the log's
+// files, in one journal, and when what was acknowledged.
+func record(t *testing.T, logIn store.LogIn, commits int) (*segmenttest.Disk, *script) {
+	disk := segmenttest.New(nil)
 	sc := &script{}
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "gateway.db")
-		s := open(t, store.Options{Dir: dir, Commit: 0})
+		end(t, open(t, store.Options{Dir: dir, LogIn: store.InBolt}))
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		disk = storetest.NewDisk(content)
-		size := int64(len(content))
-		meta := false // the last write was a meta page: a sync follows it
-		synced := func() {
-			if meta {
-				disk.Sync()
-				meta = false
+		disk.Put("gateway.db", content)
+		var failing atomic.Int32 // writes or syncs of the log's files that will
+		disk.Fault = func(what, _ string) error {
+			if (what == "write" || what == "sync") && failing.Load() > 0 && failing.Add(-1) == 0 {
+				return syscall.EIO
 			}
+			return nil
 		}
+		s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0, LogIn: logIn}, disk, cutSegment, cutSeal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := int64(len(content))
 		// Of bbolt's syncs there is no hook, but its order is known: pages, sync,
 		// meta page, sync; and a file that grows is synced before.
 		s.OnWrite(func(b []byte, off int64) error {
-			synced()
 			if info, err := os.Stat(path); err == nil && info.Size() != size {
 				size = info.Size()
-				disk.Resize(size)
-				disk.Sync()
+				disk.Resize("gateway.db", size)
+				disk.Sync("gateway.db")
 			}
 			if off < 2*4096 {
-				disk.Sync()
-				meta = true
+				disk.Sync("gateway.db")
 			}
-			disk.Write(b, off)
+			disk.Write("gateway.db", b, off)
 			return nil
 		})
-		told := func(error) {
-			sc.mu.Lock()
-			defer sc.mu.Unlock()
-			synced()
-			for len(sc.acked) <= disk.Len() {
-				sc.acked = append(sc.acked, last(sc.acked))
-			}
-			sc.acked[disk.Len()]++
-		}
+		s.OnDurable(func() { disk.Sync("gateway.db") })
+		told := func(error) { sc.ack(disk.Len()) }
 		table, err := store.OpenTable[string](s, "words")
 		if err != nil {
 			t.Fatal(err)
@@ -121,6 +125,9 @@ func record(t *testing.T, commits int) (*storetest.Disk, *script) {
 			for range 1 + c%4 {
 				st := next(len(sc.steps))
 				sc.steps = append(sc.steps, st)
+				if len(sc.steps)%50 == 0 {
+					failing.Store(int32(1 + c%2))
+				}
 				if err := sc.ask(s, table, st, told); err != nil {
 					t.Fatal(err)
 				}
@@ -130,12 +137,23 @@ func record(t *testing.T, commits int) (*storetest.Disk, *script) {
 			time.Sleep(7 * time.Second) // so that cursors and checkpoints are written, too
 		}
 		end(t, s)
-		synced()
-		for len(sc.acked) <= disk.Len() {
-			sc.acked = append(sc.acked, last(sc.acked))
-		}
+		sc.upTo(disk.Len())
 	})
 	return disk, sc
+}
+
+// ack notes that one more step is acknowledged after n operations.
+func (sc *script) ack(n int) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.upTo(n)
+	sc.acked[n]++
+}
+
+func (sc *script) upTo(n int) {
+	for len(sc.acked) <= n {
+		sc.acked = append(sc.acked, last(sc.acked))
+	}
 }
 
 func last(n []int) int {
@@ -177,8 +195,18 @@ func (sc *script) after(n int) (entries []step, table map[string]string) {
 }
 
 // verify opens what a cut left and compares it with the script.
-func (sc *script) verify(dir string, acked int, goOn bool) error {
-	s, err := store.Open(store.Options{Dir: dir, Commit: 0})
+func (sc *script) verify(dir string, logIn store.LogIn, image segmenttest.Image, acked int, goOn bool) error {
+	files := segmenttest.Image{}
+	for name, b := range image {
+		if name == "gateway.db" {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+				return err
+			}
+			continue
+		}
+		files[name] = b
+	}
+	s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0, LogIn: logIn}, segmenttest.Reborn(files), cutSegment, cutSeal)
 	if err != nil {
 		return fmt.Errorf("the start is refused: %w", err)
 	}
@@ -251,22 +279,34 @@ func (sc *script) goOn(s *store.Store, n int, do bool) error {
 // After a power cut at any moment the store starts, everything acknowledged is
 // there, and nothing is there twice, half or out of order.
 func TestPowerCut(t *testing.T) {
-	commits, each := 130, 12
+	commits, each, least := 400, 12, 10_000
 	if underRace {
-		commits, each = 25, 4
+		commits, each, least = 25, 4, 0
 	}
-	disk, sc := record(t, commits)
-	type image struct {
-		at      int
-		content []byte
+	cutPower(t, store.Files, commits, each, least)
+}
+
+func TestPowerCutInBolt(t *testing.T) {
+	commits, each, least := 60, 6, 2000
+	if underRace {
+		commits, each, least = 15, 3, 0
 	}
-	images := make(chan image, 16)
+	cutPower(t, store.InBolt, commits, each, least)
+}
+
+func cutPower(t *testing.T, logIn store.LogIn, commits, each, least int) {
+	disk, sc := record(t, logIn, commits)
+	type cut struct {
+		at    int
+		image segmenttest.Image
+	}
+	cuts := make(chan cut, 16)
 	var count int
 	go func() {
-		defer close(images)
-		disk.Cuts(each, rand.New(rand.NewPCG(1, 2)), func(at int, content []byte) {
+		defer close(cuts)
+		disk.Cuts(each, rand.New(rand.NewPCG(1, 2)), func(at int, image segmenttest.Image) {
 			count++
-			images <- image{at, content}
+			cuts <- cut{at, image}
 		})
 	}()
 	var workers sync.WaitGroup
@@ -274,17 +314,13 @@ func TestPowerCut(t *testing.T) {
 		dir := memoryDir(t)
 		workers.Go(func() {
 			n := 0
-			for im := range images {
+			for c := range cuts {
 				n++
 				if t.Failed() {
 					continue
 				}
-				err := os.WriteFile(filepath.Join(dir, "gateway.db"), im.content, 0o600)
-				if err == nil {
-					err = sc.verify(dir, sc.acked[im.at], n%10 == 0)
-				}
-				if err != nil {
-					t.Errorf("cut before operation %d of %d: %v", im.at, disk.Len(), err)
+				if err := sc.verify(dir, logIn, c.image, sc.acked[c.at], n%10 == 0); err != nil {
+					t.Errorf("cut before operation %d of %d: %v", c.at, disk.Len(), err)
 				}
 			}
 			if aside, _ := filepath.Glob(filepath.Join(dir, "*.corrupt-*")); len(aside) > 0 {
@@ -293,7 +329,7 @@ func TestPowerCut(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	if !underRace && count < 10_000 {
+	if count < least {
 		t.Errorf("only %d images", count)
 	}
 	t.Logf("%d images of %d operations and %d steps", count, disk.Len(), len(sc.steps))

@@ -18,22 +18,20 @@ const (
 var plausible = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // dropOld removes a bounded number of blocks whose entries are older than
-// Options.Retain and plans the next look.
-func (s *Store) dropOld(now time.Time) {
-	c := &s.committer
-	c.retainAt = now.Add(retainEvery)
+// Options.Retain and says when to look again.
+func (s *Store) dropOld(now time.Time) (again time.Duration) {
 	if s.retain <= 0 || now.Before(plausible) {
-		return
+		return retainEvery
 	}
 	limit := now.Add(-s.retain).UnixMilli()
 	n, _, err := s.dropBlocks(func(h blockHeader) bool { return h.received < limit })
 	if err != nil {
 		s.log.Error("old entries could not be removed; trying again in an hour", "error", err)
-		return
 	}
 	if n == dropAtOnce {
-		c.retainAt = now.Add(time.Second)
+		return time.Second
 	}
+	return retainEvery
 }
 
 // makeRoom removes the oldest blocks because the budget for the file is spent.

@@ -18,15 +18,38 @@ const stateFormat = 1
 var keyCheckpoint = []byte("checkpoint")
 
 // takeStates adds the devices that changed since the last checkpoint.
-func (s *Store) takeStates() {
-	b := &s.committer.batch
+func (s *Store) takeStates(to []stateWrite) []stateWrite {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, d := range s.devices {
-		if d.changed || d.named {
-			b.states = append(b.states, stateWrite{id, d.encode()})
-			d.changed, d.named = false, false
+		if d.changed || d.named && s.segments == nil {
+			to = append(to, stateWrite{id, d.encode()})
+			d.changed = false
+			d.named = d.named && s.segments != nil // the queue has it
 		}
+	}
+	return to
+}
+
+// takeBoots puts the boots of the devices that said hello into the batch.
+func (s *Store) takeBoots(named []*device) {
+	c := &s.committer
+	for _, f := range c.batch.forgotten {
+		c.unforgotten = append(c.unforgotten, f.device)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range named {
+		d.named = false
+		if s.devices[d.id] != d {
+			continue // forgotten meanwhile
+		}
+		d.changed = true
+		w := bootsWrite{device: d.id}
+		for _, b := range d.boots {
+			w.boots = append(w.boots, *b)
+		}
+		c.batch.boots = append(c.batch.boots, w)
 	}
 }
 

@@ -7,8 +7,9 @@
 // Callers see nothing of how it is written; FORMAT.md tells that.
 //
 // Where to look: append.go is the queue in front of the disk, commit.go the one
-// goroutine that writes, block.go the bytes, tail.go the readers, history.go
-// the look back, and file.go the only place that knows the file's library.
+// goroutine that commits, record.go and block.go the bytes, seal.go the way from
+// the log's files into the database, tail.go the readers, history.go the look
+// back, and file.go the only place that knows the database's library.
 package store
 
 import (
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store/segment"
 )
 
 // Position is a place in the log. It is opaque, 0 is before the first entry,
@@ -108,7 +110,17 @@ type Options struct {
 	Commit time.Duration // how long a measurement may wait; negative = 1s, 0 = as fast as the disk
 	Retain time.Duration // how long raw entries are kept; 0 = for ever
 	Log    *slog.Logger  // nil = discard
+	LogIn  LogIn         // where commits are written, Files
 }
+
+// LogIn is where commits are written.
+type LogIn uint8
+
+// Places for commits. A store can be opened with the one after the other.
+const (
+	Files  LogIn = iota // preallocated files beside the database: one write and one sync
+	InBolt              // the database itself: nothing beside it, and much more wear
+)
 
 // Store is open until Close. All methods are safe for concurrent use.
 //
@@ -120,13 +132,22 @@ type Store struct {
 	commit time.Duration
 	retain time.Duration
 	unread uint64 // readerBudget
+	logIn  LogIn
 	log    *slog.Logger
 	file   *file
 	id     string
 	epoch  string
-	held   *os.File      // the lock
-	wake   chan struct{} // capacity 1: the committer should look again
-	done   chan struct{} // closed when the committer has ended
+	held   *os.File // the lock
+
+	fs           segment.FS // the data directory
+	segmentSize  int64
+	sealBytes    int64
+	mostUnsealed int64
+	logEpoch     uint64       // of the log's files
+	segments     *segment.Log // nil: commits go to the database
+
+	wake chan struct{} // capacity 1: the committer should look again
+	done chan struct{} // closed when the committer has ended
 
 	mu      sync.Mutex
 	queue   queue
@@ -141,12 +162,14 @@ type Store struct {
 	// What readers may see.
 	tails struct {
 		sync.RWMutex
-		head    Position
-		logSize uint64 // bytes of all blocks ever written
-		recent  recent
-		news    chan struct{} // closed and replaced at each commit
-		closed  bool
-		skipped uint64
+		head     Position
+		logSize  uint64   // bytes of all blocks ever written
+		sealed   Position // the last one that the database has, or everything
+		unsealed []logged // the records behind it that have entries
+		recent   recent
+		news     chan struct{} // closed and replaced at each commit
+		closed   bool
+		skipped  uint64
 	}
 
 	badBlocks sync.Map // of those that were reported: Position → true
@@ -155,6 +178,10 @@ type Store struct {
 
 	// Owned by the committer.
 	committer committer
+
+	// Owned by the sealer, the channels aside.
+	seal     sealer
+	sealBusy atomic.Bool // the sealer has something to do; the committer sets it
 }
 
 // Health is how the store is. Healthy is false from the first commit that
@@ -168,10 +195,13 @@ type Health struct {
 	Commits   uint64    // since start
 	Entries   uint64    // committed since start
 	Repeats   uint64    // since start
-	FileBytes int64
-	Skipped   uint64 // entries that readers never saw
-	Dropped   uint64 // entries removed because the space was used up, since start
-	Damaged   uint64 // blocks and values that could not be read, since start
+	FileBytes int64     // of the database
+	LogBytes  int64     // of the log's files in use
+	Written   uint64    // bytes handed to the log's files since start
+	SealErr   string    // why the log's files cannot be moved into the database, if so
+	Skipped   uint64    // entries that readers never saw
+	Dropped   uint64    // entries removed because the space was used up, since start
+	Damaged   uint64    // blocks and values that could not be read, since start
 }
 
 // GatewayID is 8 characters of [a-z0-9], made once.
@@ -191,6 +221,10 @@ func (s *Store) Health() Health {
 	h := s.health
 	h.Pending = len(s.queue.items) + s.queue.writing
 	h.Bytes = s.queue.bytes + s.queue.writingBytes
+	if s.segments != nil {
+		st := s.segments.Stats()
+		h.LogBytes, h.Written = st.Bytes, st.Written
+	}
 	h.FileBytes, h.Skipped, h.Damaged = size, skipped, s.file.damaged.Load()
 	return h
 }

@@ -92,15 +92,15 @@ func unsealRow(v []byte) ([]byte, error) {
 }
 
 // putTable writes one change.
-func putTable(tx *bolt.Tx, it *item) error {
-	b, err := tx.CreateBucketIfNotExists([]byte(tablePrefix + it.table.name))
+func putTable(tx *bolt.Tx, table, key string, row []byte) error {
+	b, err := tx.CreateBucketIfNotExists([]byte(tablePrefix + table))
 	if err != nil {
 		return err
 	}
-	if it.value == nil {
-		return b.Delete([]byte(it.key))
+	if row == nil {
+		return b.Delete([]byte(key))
 	}
-	return b.Put([]byte(it.key), sealRow(it.value))
+	return b.Put([]byte(key), sealRow(row))
 }
 
 // Each calls f for every key in order, of the moment of the call.

@@ -152,7 +152,7 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	}
 	if err != nil { // what cannot be read must not stop what can
 		s.blockDamaged(after, err)
-		after = min(after+stepOver, head+1)
+		after = min(after+stepOver, head+1, s.sealedTo()+1)
 	}
 	if len(entries) == 0 {
 		t.next = after
@@ -160,11 +160,17 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	return entries, nil, nil
 }
 
-// readLog reads up to max entries from pos to head from the file, none of a
+// readLog reads up to max entries from pos to head from disk, none of a
 // block that begins before the log was least bytes long, and says where to go on
 // when there was none, or where it got stuck.
 func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*Entry, after Position, err error) {
 	after = pos
+	behind, sealed := s.unsealedFrom(pos)
+	if pos > sealed {
+		entries, after = s.readUnsealed(behind, pos, head, least, max)
+		return entries, after, nil
+	}
+	head = min(head, sealed)
 	err = s.file.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketLog).Cursor()
 		k, v := seekBlock(c, pos)

@@ -27,6 +27,7 @@ type Config struct {
 	MQTTDiscovery, MQTTDiscoveryPrefix string
 
 	StoreCommit, StoreRetain time.Duration
+	StoreLog                 string
 
 	DeviceHeartbeat time.Duration
 	DeviceWindow    int
@@ -73,6 +74,7 @@ var defaultTexts = map[string]string{
 	"mqtt.discovery_prefix": "homeassistant",
 	"store.commit":          "1s",
 	"store.retain":          "90d",
+	"store.log":             "file",
 	"device.heartbeat":      "30s",
 	"device.window":         "16",
 	"limits.device_rate":    "50",
@@ -104,6 +106,7 @@ func (c *Config) settings() []setting {
 		{name: "mqtt.discovery_prefix", doc: "first level of discovery topics", value: topic{&c.MQTTDiscoveryPrefix}},
 		{name: "store.commit", doc: "how long a measurement may wait for the disk; 0: never", value: duration{&c.StoreCommit}},
 		{name: "store.retain", doc: "how long raw values are kept; 0: for ever", value: duration{&c.StoreRetain}},
+		{name: "store.log", doc: "where commits are written: file, or bolt (the database itself; much more wear)", value: choice{&c.StoreLog, []string{"file", "bolt"}}},
 		{name: "device.heartbeat", doc: "silence after which a link is asked for life (10s to 10m)", value: duration{&c.DeviceHeartbeat}},
 		{name: "device.window", doc: "frames a device may have un-acknowledged", value: count{&c.DeviceWindow, 1, 1024}},
 		{name: "limits.device_rate", doc: "frames/s of a device before it is slowed; 0: none", value: count{&c.DeviceRate, 0, 1 << 30}},

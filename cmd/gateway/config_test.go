@@ -66,6 +66,7 @@ func TestWrongConfigurationNamesThePlace(t *testing.T) {
 		"unknown key":      {"listen:\n  htps: x:1\n", ":2:3: unknown setting listen.htps; did you mean listen.https?"},
 		"unknown group":    {"lisen:\n  https: x:1\n", ":1:1: unknown setting lisen"},
 		"word for a group": {"mqtt: off\n", ":1:7: mqtt is a group; its settings come below it, indented, such as mqtt.base_topic"},
+		"bad place":        {"store:\n  log: paper\n", ":2:8: store.log: want one of file, bolt"},
 		"bad duration":     {"store:\n  commit: soon\n", ":2:11: store.commit: want a duration such as 500ms"},
 		"bad number":       {"device:\n  window: many\n", ":2:11: device.window: want a whole number"},
 		"bad choice":       {"log: {level: loud}\n", "log.level: want one of debug, info, warn, error"},

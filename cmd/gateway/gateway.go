@@ -62,7 +62,8 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 		}
 	}()
 	data := absolute(cfg.Data)
-	if g.store, err = store.Open(store.Options{Dir: data, Commit: cfg.StoreCommit, Retain: cfg.StoreRetain, Log: log}); err != nil {
+	logIn := map[string]store.LogIn{"file": store.Files, "bolt": store.InBolt}[cfg.StoreLog]
+	if g.store, err = store.Open(store.Options{Dir: data, Commit: cfg.StoreCommit, Retain: cfg.StoreRetain, LogIn: logIn, Log: log}); err != nil {
 		if errors.Is(err, store.ErrLocked) {
 			err = fmt.Errorf("%w: is a gateway running there already? stop it, or give another --data", err)
 		}

@@ -15,6 +15,12 @@ const newSuffix = ".new"
 
 func segmentName(n int) string { return fmt.Sprintf("log-%04d.seg", n) }
 
+// IsName reports whether a file of this name is a segment.
+func IsName(name string) bool {
+	_, ok := nameNumber(name)
+	return ok
+}
+
 // nameNumber is the number in the name of a segment.
 func nameNumber(name string) (n int, ok bool) {
 	digits, ok := strings.CutPrefix(name, "log-")

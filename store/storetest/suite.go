@@ -1,5 +1,4 @@
-// Package storetest is what every implementation of the store has to pass, and
-// the disk on which power cuts are played.
+// Package storetest is what every implementation of the store has to pass.
 package storetest
 
 import (

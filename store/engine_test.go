@@ -1,0 +1,253 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
+	bolt "go.etcd.io/bbolt"
+)
+
+// A store of the version before the log's files opens, goes on with them, and
+// is kept as it was.
+func TestAnOlderFormatIsUpgradedAndACopyKept(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gateway.db")
+	old := func() {
+		s := open(t, store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt})
+		for seq := range uint64(50) {
+			sayNow(t, s, "a", seq+1)
+		}
+		err := store.Update(s, "meta", func(b *bolt.Bucket) error {
+			for _, key := range []string{"log", "sealed"} {
+				if err := b.Delete([]byte(key)); err != nil {
+					return err
+				}
+			}
+			return b.Put([]byte("format"), []byte{1})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(t, s)
+	}
+	old()
+	s := open(t, store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt}) // needs no newer one
+	end(t, s)
+	if _, err := os.Stat(path + ".format-1"); err == nil {
+		t.Error("a copy was made of what does not change")
+	}
+
+	s = open(t, store.Options{Dir: dir, Commit: 0})
+	sayNow(t, s, "a", 51)
+	if got, err := s.History(context.Background(), "a", "temperature", time.Time{}, time.Now().Add(time.Hour), 0); err != nil || len(got) != 51 {
+		t.Errorf("%d samples, %v", len(got), err)
+	}
+	end(t, s)
+	kept, err := os.ReadFile(path + ".format-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, kept, 0o600); err != nil { // it can be gone back to
+		t.Fatal(err)
+	}
+	s = open(t, store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt})
+	if s.Head() != 50 {
+		t.Errorf("the copy ends at %d", s.Head())
+	}
+	end(t, s)
+}
+
+func sayNow(t *testing.T, s *store.Store, device string, seq uint64) {
+	t.Helper()
+	done := make(chan error, 1)
+	say(t, s, device, seq, store.Now, waiter(func(err error) { done <- err }))
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The database is lost, the log's files are not: what was not sealed is there.
+func TestTheLogOutlivesItsDatabase(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.OpenUnsealed(store.Options{Dir: dir, Commit: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(20) {
+		sayNow(t, s, "a", seq+1)
+	}
+	end(t, s)
+	if err := os.WriteFile(filepath.Join(dir, "gateway.db"), make([]byte, 40_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s = open(t, store.Options{Dir: dir, Commit: 0})
+		if got := s.Hello("a", []protocol.Boot{{1}})[0]; got != 20 || s.Head() != 20 {
+			t.Errorf("settled %d, head %d", got, s.Head())
+		}
+		end(t, s)
+	}
+}
+
+// A place that is bad is named and counted; the rest is there.
+func TestADamagedRecordIsLeftOut(t *testing.T) {
+	disk := segmenttest.New(nil)
+	dir := t.TempDir()
+	s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0}, disk, 1<<20, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(100) {
+		sayNow(t, s, "a", seq+1)
+	}
+	image := disk.Content() // before it is sealed
+	database, err := os.ReadFile(filepath.Join(dir, "gateway.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(t, s)
+
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "gateway.db"), database, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image["log-0001.seg"][4096+50*512+60] ^= 1
+	var log bytes.Buffer
+	s, err = store.OpenOn(store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))}, segmenttest.New(image), 1<<20, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.History(context.Background(), "a", "temperature", time.Time{}, time.Now().Add(time.Hour), 0)
+	if err != nil || len(got) != 99 || s.Health().Damaged == 0 || s.Head() != 100 {
+		t.Errorf("%d samples, %v, %+v", len(got), err, s.Health())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "log-0001.seg from byte 29696") {
+		t.Errorf("log:\n%s", log.String())
+	}
+}
+
+// While the database cannot be written commits go on; they are sealed later.
+func TestCommitsDoNotNeedTheDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, err := store.OpenUnsealed(store.Options{Dir: dir, Commit: 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := listen()
+		say(t, s, "a", 1, store.Now, w)
+		w.expect(t, "a/1 at 0s")
+		time.Sleep(2 * time.Hour)
+		say(t, s, "a", 2, store.Now, w)
+		w.expect(t, "a/1 at 0s", "a/2 at 2h0m0s")
+		if h := s.Health(); !h.Healthy || h.SealErr == "" {
+			t.Errorf("health %+v", h)
+		}
+		s.SetFault(nil)
+		time.Sleep(2 * time.Second)
+		if h := s.Health(); h.SealErr != "" {
+			t.Errorf("health afterwards %+v", h)
+		}
+		end(t, s)
+	})
+}
+
+// A disk that is full, broken, read-only or slow: nobody is lied to, and it goes
+// on by itself.
+func TestBadDisks(t *testing.T) {
+	for name, bad := range map[string]struct {
+		what string
+		err  error
+	}{
+		"full":                    {"write", syscall.ENOSPC},
+		"full, at a new segment":  {"create", syscall.ENOSPC},
+		"write error":             {"write", syscall.EIO},
+		"sync error":              {"sync", syscall.EIO},
+		"read-only":               {"", syscall.EROFS},
+		"a second for every sync": {"sync", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := segmenttest.New(nil)
+				var until time.Time
+				disk.Fault = func(what, _ string) error {
+					if what == "read" || !time.Now().Before(until) || bad.what != "" && what != bad.what {
+						return nil
+					}
+					if bad.err == nil {
+						time.Sleep(time.Second)
+					}
+					return bad.err
+				}
+				dir := t.TempDir()
+				s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0}, disk, 8<<10, 8<<10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				until = time.Now().Add(time.Minute)
+				var acked []uint64
+				for seq := range uint64(300) {
+					say(t, s, "a", seq+1, store.Measured, waiter(func(err error) {
+						if err == nil {
+							acked = append(acked, seq+1)
+						}
+					}))
+					time.Sleep(300 * time.Millisecond)
+					if seq%40 != 0 {
+						continue
+					}
+					synctest.Wait() // what is said to be durable is on the disk now
+					again, err := store.OpenOn(store.Options{Dir: copyOf(t, dir)}, segmenttest.Reborn(disk.Content()), 8<<10, 8<<10)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := again.Hello("a", []protocol.Boot{{1}})[0]; got < last64(acked) {
+						t.Errorf("acknowledged up to %d, stored up to %d", last64(acked), got)
+					}
+					end(t, again)
+				}
+				time.Sleep(5 * time.Second)
+				if h := s.Health(); !h.Healthy || len(acked) != 300 {
+					t.Errorf("%d acknowledged in the end, %+v", len(acked), h)
+				}
+				end(t, s)
+			})
+		})
+	}
+}
+
+func last64(n []uint64) uint64 {
+	if len(n) == 0 {
+		return 0
+	}
+	return n[len(n)-1]
+}
+
+// copyOf is a directory with a copy of the database in dir.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "gateway.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "gateway.db"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

@@ -34,6 +34,14 @@ func OpenOn(o Options, fs segment.FS, segmentSize, sealBytes int64) (*Store, err
 	return s.open()
 }
 
+// OpenHeld is OpenOn, with transactions of the database waiting for ready.
+func OpenHeld(o Options, fs segment.FS, segmentSize, sealBytes int64, ready chan struct{}) (*Store, error) {
+	s := newStore(o)
+	s.fs, s.segmentSize, s.sealBytes = fs, segmentSize, sealBytes
+	s.file.fault = func() error { <-ready; return nil }
+	return s.open()
+}
+
 // faultyFS is a file system on which writes fail.
 type faultyFS struct {
 	segment.FS

@@ -96,22 +96,7 @@ func record(t *testing.T, logIn store.LogIn, commits int) (*segmenttest.Disk, *s
 		if err != nil {
 			t.Fatal(err)
 		}
-		size := int64(len(content))
-		// Of bbolt's syncs there is no hook, but its order is known: pages, sync,
-		// meta page, sync; and a file that grows is synced before.
-		s.OnWrite(func(b []byte, off int64) error {
-			if info, err := os.Stat(path); err == nil && info.Size() != size {
-				size = info.Size()
-				disk.Resize("gateway.db", size)
-				disk.Sync("gateway.db")
-			}
-			if off < 2*4096 {
-				disk.Sync("gateway.db")
-			}
-			disk.Write("gateway.db", b, off)
-			return nil
-		})
-		s.OnDurable(func() { disk.Sync("gateway.db") })
+		follow(s, disk, path, int64(len(content)))
 		told := func(error) { sc.ack(disk.Len()) }
 		table, err := store.OpenTable[string](s, "words")
 		if err != nil {
@@ -140,6 +125,25 @@ func record(t *testing.T, logIn store.LogIn, commits int) (*segmenttest.Disk, *s
 		sc.upTo(disk.Len())
 	})
 	return disk, sc
+}
+
+// follow notes what is written to the database at path, which has size bytes now.
+func follow(s *store.Store, disk *segmenttest.Disk, path string, size int64) {
+	// Of bbolt's syncs there is no hook, but its order is known: pages, sync,
+	// meta page, sync; and a file that grows is synced before.
+	s.OnWrite(func(b []byte, off int64) error {
+		if info, err := os.Stat(path); err == nil && info.Size() != size {
+			size = info.Size()
+			disk.Resize("gateway.db", size)
+			disk.Sync("gateway.db")
+		}
+		if off < 2*4096 {
+			disk.Sync("gateway.db")
+		}
+		disk.Write("gateway.db", b, off)
+		return nil
+	})
+	s.OnDurable(func() { disk.Sync("gateway.db") })
 }
 
 // ack notes that one more step is acknowledged after n operations.
@@ -292,6 +296,59 @@ func TestPowerCutInBolt(t *testing.T) {
 		commits, each, least = 15, 3, 0
 	}
 	cutPower(t, store.InBolt, commits, each, least)
+}
+
+// Power that is cut while the start after a cut reads, seals and goes on.
+func TestPowerCutDuringRecovery(t *testing.T) {
+	every, each := 800, 5
+	if underRace {
+		every, each = 6000, 2
+	}
+	disk, sc := record(t, store.Files, 150)
+	dir := memoryDir(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	count := 0
+	var n int
+	disk.Cuts(60, rand.New(rand.NewPCG(1, 2)), func(at int, image segmenttest.Image) {
+		if n++; n%every != 0 || t.Failed() {
+			return
+		}
+		second, err := recoverOn(dir, image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Cuts(each, r, func(again int, image segmenttest.Image) {
+			count++
+			if err := sc.verify(dir, store.Files, image, sc.acked[at], false); err != nil {
+				t.Errorf("cut before operation %d, then before operation %d of the recovery: %v", at, again, err)
+			}
+		})
+	})
+	t.Logf("%d images", count)
+	if count == 0 {
+		t.Error("nothing was cut")
+	}
+}
+
+// recoverOn starts a store on an image, closes it and returns the journal of that.
+func recoverOn(dir string, image segmenttest.Image) (*segmenttest.Disk, error) {
+	path := filepath.Join(dir, "gateway.db")
+	database := image["gateway.db"]
+	if err := os.WriteFile(path, database, 0o600); err != nil {
+		return nil, err
+	}
+	files := maps.Clone(image)
+	delete(files, "gateway.db")
+	disk := segmenttest.New(files)
+	disk.Put("gateway.db", database)
+	ready := make(chan struct{})
+	s, err := store.OpenHeld(store.Options{Dir: dir, Commit: 0}, disk, cutSegment, cutSeal, ready)
+	if err != nil {
+		return nil, err
+	}
+	follow(s, disk, path, int64(len(database)))
+	close(ready)
+	return disk, s.Close()
 }
 
 func cutPower(t *testing.T, logIn store.LogIn, commits, each, least int) {

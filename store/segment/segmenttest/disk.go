@@ -28,6 +28,7 @@ type Disk struct {
 	names   map[string]*node
 	nodes   int
 	base    Image
+	first   map[string]int // nodes of base
 	journal []op
 	quiet   bool
 
@@ -55,10 +56,11 @@ type op struct {
 
 // New makes a disk with this content on it.
 func New(content Image) *Disk {
-	d := &Disk{names: map[string]*node{}, base: content}
+	d := &Disk{names: map[string]*node{}, base: Image{}, first: map[string]int{}}
 	for _, name := range slices.Sorted(maps.Keys(content)) {
 		d.nodes++
 		d.names[name] = &node{d.nodes, slices.Clone(content[name])}
+		d.base[name], d.first[name] = content[name], d.nodes
 	}
 	return d
 }
@@ -75,11 +77,9 @@ func Reborn(content Image) *Disk {
 func (d *Disk) Put(name string, content []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.base == nil {
-		d.base = Image{}
-	}
-	d.base[name] = slices.Clone(content)
-	d.names[name] = &node{-len(d.base), nil}
+	d.nodes++
+	d.names[name] = &node{d.nodes, nil}
+	d.base[name], d.first[name] = slices.Clone(content), d.nodes
 }
 
 // Write says that a file kept elsewhere was written.
@@ -299,13 +299,7 @@ type state struct {
 // random. f may keep the image.
 func (d *Disk) Cuts(each int, r *rand.Rand, f func(at int, image Image)) {
 	st := state{names: map[string]int{}, files: map[int][]byte{}, writes: map[int][]op{}}
-	id := 0
-	for _, name := range slices.Sorted(maps.Keys(d.base)) {
-		id++
-		if n := d.names[name]; n != nil && n.id < 0 {
-			st.names[name], st.files[n.id] = n.id, d.base[name]
-			continue
-		}
+	for name, id := range d.first {
 		st.names[name], st.files[id] = id, d.base[name]
 	}
 	for at := 0; ; at++ {
@@ -356,7 +350,8 @@ func (st *state) image(how int, r *rand.Rand) Image {
 		o.name(names)
 	}
 	image := Image{}
-	for name, id := range names {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		id := names[name]
 		content := st.files[id]
 		if pending := st.writes[id]; len(pending) > 0 {
 			content = slices.Clone(content)

@@ -31,16 +31,14 @@ type section struct {
 }
 
 func newReport(b *bench, minutes float64, parts []string) *report {
-	var versions []string
-	for _, v := range []string{
+	versions := []string{
 		firstLine(b.gateway, "version"), firstLine("git", "-C", b.source, "describe", "--always", "--dirty"),
-		runtime.Version(), firstLine("mkfs.ext4", "-V"), firstLine("sqlite3", "-version"),
-		firstLine("influxd", "version"), firstLine("victoria-metrics", "-version"),
-	} {
-		if v != "" {
-			versions = append(versions, v)
-		}
+		runtime.Version(), firstLine("mkfs.ext4", "-V"),
 	}
+	// Not all say their version themselves. Those that are not installed are no
+	// error here.
+	peers, _ := exec.Command("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "sqlite3", "influxdb", "victoria-metrics").Output()
+	versions = append(versions, strings.FieldsFunc(string(peers), func(r rune) bool { return r == '\n' })...)
 	return &report{
 		Command:  strings.Join(append([]string{fmt.Sprintf("bench/store/run.sh --minutes %g", minutes)}, parts...), " "),
 		Date:     time.Now().UTC().Format("2006-01-02 15:04 UTC"),
@@ -87,7 +85,7 @@ func machine() string {
 		uint64(s.Totalram)*uint64(s.Unit)>>20, strings.TrimSpace(string(kernel)))
 }
 
-// firstLine is the first line of what a command says, "" if it is not there.
+// firstLine is the first line of what a command says.
 func firstLine(name string, args ...string) string {
 	out, _ := exec.Command(name, args...).CombinedOutput()
 	first, _, _ := strings.Cut(string(out), "\n")

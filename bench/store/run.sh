@@ -23,7 +23,10 @@ tmp=$(mktemp -d)
 # The program takes its disks away; this is for when it was killed.
 tidy() {
 	for m in $(awk -v t="$tmp/" 'index($2, t) == 1 { print $2 }' /proc/mounts); do umount "$m"; done
-	losetup -l -n -O NAME,BACK-FILE | awk -v t="$tmp/" 'index($2, t) == 1 { print $1 }' | while read -r l; do losetup -d "$l"; done
+	losetup -l -n -O NAME,BACK-FILE | awk -v t="$tmp/" 'index($2, t) == 1 { print $1 }' | while read -r loop; do
+		rmdir "/sys/kernel/tracing/instances/hearthgate-${loop#/dev/}" || true
+		losetup -d "$loop"
+	done
 	rm -rf "$tmp"
 }
 trap tidy EXIT

@@ -58,6 +58,8 @@ func (r rules) mayWrite(who role, topic string, retained bool) string {
 		return "not authenticated"
 	case !reasonable(topic):
 		return "the topic is too long or too deep"
+	case topic[0] == '$':
+		return "topics that begin with $ are the broker's"
 	case below(topic, r.base):
 		return r.mayCommand(topic[len(r.base):], retained)
 	case topic == r.prefix+"/status":

@@ -1,7 +1,12 @@
-// Package broker is the MQTT broker inside the gateway, for homes that have none.
-// It is mochi-mqtt with its limits set and one gatekeeper that says no unless a
-// rule says yes; acl.go holds the rules. Nothing is kept on disk: what has to
-// last is the gateway's log, and the bridge publishes it again after a start.
+// Package broker is the MQTT broker inside the gateway, for homes that have none:
+// MQTT 3.1, 3.1.1 and 5. Whatever its rules do not allow is forbidden; acl.go holds
+// them. Nothing is kept on disk: what has to last is the gateway's log, and the
+// bridge publishes it again after a start.
+//
+// A message goes one way: Publish or a connection's reader (handle.go) gives it to
+// the exchange, which keeps it if it is retained, knows from earlier messages who
+// subscribes to the topic (tree.go finds it out) and puts it into their sessions'
+// queues; each connection's writer (conn.go) takes what has gathered there.
 package broker
 
 import (
@@ -10,36 +15,38 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unicode/utf8"
-
-	"github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // Limits on what one client, or all together, can make the gateway hold. They are
 // far above what a home needs.
 const (
-	maxClients        = 256                // connections, the gateway's own aside
-	maxNetworkClients = maxClients * 3 / 4 // so that this machine's own always find room
-	maxPerAddress     = 32                 // connections from one address of the network
-	maxSessions       = 2 * maxClients     // connected ones and those that may come back
-	sessionLife       = 24 * 60 * 60       // s: how long one that is away is kept
-	maxConnect        = 64 << 10           // bytes: CONNECT with its will
-	maxPacket         = 128 << 10          // bytes: any later packet of a client
-	maxOwnPacket      = 256 << 10          // bytes: a packet of the gateway (large discoveries)
-	maxQueued         = 8 << 10            // messages that wait for one client's connection
-	maxUnacked        = 32 << 10           // messages that one client has not acknowledged
-	maxSubscriptions  = 1 << 10            // of one client
-	maxRetained       = 64 << 10           // retained messages of others, all together
-	maxRetainedBytes  = 16 << 20           // of them
-	maxKeepalive      = 600                // s
-	connectTimeout    = 10 * time.Second   // until CONNECT is complete
-	writeTimeout      = 10 * time.Second   // until a client has taken a packet
+	maxClients          = 256                // connections, the gateway's own aside
+	maxNetworkClients   = maxClients * 3 / 4 // so that this machine's own always find room
+	maxPerAddress       = 32                 // connections from one address of the network
+	maxSessions         = 2 * maxClients     // connected ones and those that may come back
+	sessionLife         = 24 * 60 * 60       // s: how long one that is away is kept
+	maxConnect          = 64 << 10           // bytes: CONNECT with its will
+	maxPacket           = 128 << 10          // bytes: any later packet of a client
+	maxOwnPacket        = 256 << 10          // bytes: a packet of the gateway (large discoveries)
+	maxQueued           = 8 << 10            // messages that wait for one client
+	maxQueuedBytes      = 16 << 20           // of those and of what it has not acknowledged
+	maxAllQueued        = 64 << 20           // bytes that all clients' queues hold; beyond it each may have less:
+	hereQueuedBytes     = 4 << 20            // one that is connected
+	awayQueuedBytes     = 1 << 20            // one that is away
+	maxUnacked          = 1 << 10            // messages under way to one client, a power of 2
+	maxSubscriptions    = 8 << 10            // of one client
+	maxAllSubscriptions = 64 << 10
+	maxClientID         = 1 << 10          // bytes
+	maxRetained         = 64 << 10         // retained messages of others, all together
+	maxRetainedBytes    = 16 << 20         // of them
+	maxPassing          = 16 << 10         // topics remembered that are not retained
+	maxKeepalive        = 600              // s
+	connectTimeout      = 10 * time.Second // until CONNECT is complete
+	writeTimeout        = 10 * time.Second // until a client has taken a packet
 )
 
 // Accounts are the home's MQTT accounts; the registry keeps them. Both methods
@@ -76,24 +83,23 @@ type Broker struct {
 	opts     Options
 	log      *slog.Logger
 	rules    rules
-	server   *mqtt.Server
 	listener net.Listener // nil without Options.Listen
+	began    time.Time
 	closed   chan struct{}
 
 	once    sync.Once
 	serving sync.WaitGroup // one for each connection
 
 	counters
-	unacked unacked
-	laggard atomic.Pointer[peer] // whose queue is long, for the next who publishes
+	queued  atomic.Int64            // bytes that all sessions hold
+	laggard atomic.Pointer[session] // whose queue is long, for the next who publishes
 
-	mu          sync.Mutex // guards what follows
+	exchange exchange
+
+	mu          sync.Mutex // with no other; guards what follows
 	peers       map[*peer]struct{}
 	network     int                // of peers, those from the network
 	fromAddress map[netip.Addr]int // of those, by address
-
-	retainedBytes int       // in retained messages of others than the gateway
-	recounted     time.Time // when that was last right
 }
 
 // New binds the address, so that one that is taken is an error here, and starts
@@ -115,13 +121,11 @@ func New(o Options) (*Broker, error) {
 		opts:        o,
 		log:         o.Log,
 		rules:       rules{base: o.BaseTopic, prefix: o.DiscoveryPrefix},
-		server:      newServer(),
+		began:       time.Now(),
+		exchange:    newExchange(),
 		closed:      make(chan struct{}),
 		peers:       map[*peer]struct{}{},
 		fromAddress: map[netip.Addr]int{},
-	}
-	if err := b.server.AddHook(&gatekeeper{b: b}, nil); err != nil {
-		return nil, fmt.Errorf("embedded MQTT broker: %w", err)
 	}
 	if o.Listen != "" {
 		var err error
@@ -129,35 +133,19 @@ func New(o Options) (*Broker, error) {
 			return nil, err
 		}
 	}
-	if err := b.server.Serve(); err != nil { // of no listeners: it starts the housekeeping
-		return nil, errors.Join(fmt.Errorf("embedded MQTT broker: %w", err), b.closeListener())
-	}
 	return b, nil
 }
 
-func newServer() *mqtt.Server {
-	return mqtt.New(&mqtt.Options{
-		InlineClient: true,
-		// It logs whole packets, passwords among them; the gatekeeper logs for us.
-		Logger:                 slog.New(slog.DiscardHandler),
-		SysTopicResendInterval: 60,
-		Capabilities: &mqtt.Capabilities{
-			MaximumClients:               maxClients + 16, // connections are counted at the door; these are the gateway's own
-			MaximumMessageExpiryInterval: 0,               // else retained messages vanish after a day
-			MaximumClientWritesPending:   maxQueued,
-			MaximumSessionExpiryInterval: sessionLife,
-			MaximumPacketSize:            maxOwnPacket,
-			ReceiveMaximum:               1024,
-			MaximumInflight:              maxUnacked,
-			TopicAliasMaximum:            0, // the rules look at names
-			SharedSubAvailable:           1,
-			MinimumProtocolVersion:       3,
-			MaximumQos:                   2,
-			RetainAvailable:              1,
-			WildcardSubAvailable:         1,
-			SubIDAvailable:               1,
-		},
-	})
+// now is the broker's clock, which no change of the time of day moves.
+func (b *Broker) now() time.Duration { return time.Since(b.began) }
+
+func (b *Broker) isClosed() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // listen binds address; its errors leave it to the caller to name the setting.
@@ -229,20 +217,30 @@ func (b *Broker) Dial() (net.Conn, error) {
 
 // Publish hands a message of the gateway to all subscribers at QoS 1, without a
 // connection in between. It returns when it is in their queues, which may take a
-// while if one of them is long (see pace); payload must not be changed afterwards.
+// while if one of them is long (see pace). The payload is copied.
 func (b *Broker) Publish(topic string, retained bool, payload []byte) error {
-	if topic == "" || len(topic) > maxTopic || !utf8.ValidString(topic) || strings.ContainsAny(topic, "+#\x00") {
+	if len(topic) > maxTopic {
+		return fmt.Errorf("publish: a topic of %d bytes, more than %d", len(topic), maxTopic)
+	}
+	m := message{payload: payload, qos: 1, retain: retained}
+	var name [maxTopic]byte
+	if code, _ := b.accept(append(name[:0], topic...), &m, nil, gateway); code != success {
 		return fmt.Errorf("publish: %q is not a topic", topic)
 	}
-	return b.server.Publish(topic, payload, retained, 1)
+	b.holdBack()
+	return nil
 }
 
 // Drop ends the connections of an account, for when it is removed or its
 // password changes.
 func (b *Broker) Drop(account string) {
-	for _, cl := range b.server.Clients.GetAll() {
-		if p, ok := cl.Net.Conn.(*peer); ok && p.role == user && p.account == account {
-			_ = b.server.DisconnectClient(cl, packets.ErrAdministrativeAction) // the code, not a failure
+	x := &b.exchange
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.drops++
+	for _, s := range x.sessions {
+		if s.conn != nil && s.role == user && s.account == account {
+			s.conn.endNow(administrative)
 		}
 	}
 }
@@ -253,23 +251,35 @@ func (b *Broker) Close() error {
 	b.once.Do(func() {
 		close(b.closed)
 		err = b.closeListener()
-		b.mu.Lock()
-		for p := range b.peers {
-			_ = p.SetWriteDeadline(time.Now().Add(time.Second)) // for the farewell
-		}
-		b.mu.Unlock()
-		for _, cl := range b.server.Clients.GetAll() {
-			_ = b.server.DisconnectClient(cl, packets.ErrServerShuttingDown) // the code, not a failure
-		}
-		b.mu.Lock()
-		for p := range b.peers {
-			_ = p.Close() // those that had not said CONNECT yet
-		}
-		b.mu.Unlock()
+		b.endAll()
 		b.serving.Wait()
-		err = errors.Join(err, b.server.Close())
+		b.exchange.mu.Lock()
+		defer b.exchange.mu.Unlock()
+		for _, s := range b.exchange.sessions {
+			b.exchange.discard(s)
+		}
 	})
 	return err
+}
+
+// endAll says farewell to those with a session and hangs up on the others.
+func (b *Broker) endAll() {
+	b.exchange.mu.Lock()
+	clients := map[*peer]bool{}
+	for _, s := range b.exchange.sessions {
+		if s.conn != nil {
+			s.conn.endNow(shuttingDown)
+			clients[s.conn.peer] = true
+		}
+	}
+	b.exchange.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p := range b.peers {
+		if !clients[p] {
+			_ = p.Close()
+		}
+	}
 }
 
 func (b *Broker) closeListener() error {

@@ -241,7 +241,7 @@ func TestNobodyButTheGatewayWritesStates(t *testing.T) {
 	if n := b.Stats().Denied; n != 12 {
 		t.Errorf("%d denials counted, want 12", n)
 	}
-	if n := b.server.Topics.Retained.Len(); n > 20 { // the broker's own $SYS
+	if n := b.Stats().Retained; n != 0 {
 		t.Errorf("%d retained messages", n)
 	}
 	if n := strings.Count(log.String(), "refused an MQTT message"); n != 1 {
@@ -345,7 +345,6 @@ func TestNobodyTakesAnothersPlace(t *testing.T) {
 		"an account for the gateway": {id("bridge"), as("ann", "secret")},
 		"bob for ann":                {id("ann's phone"), as("bob", "other")},
 		"a program for ann":          {id("ann's phone")},
-		"anyone for Publish":         {id("inline")},
 	} {
 		if _, err := try(t, b, opts...); err == nil {
 			t.Errorf("%s: connected", name)
@@ -449,13 +448,7 @@ func TestAFastGatewayLosesNothingToASlowerClient(t *testing.T) {
 			if s := b.Stats(); s.Dropped != 0 {
 				t.Errorf("%d dropped", s.Dropped)
 			}
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			for p := range b.peers {
-				if p.role == local {
-					eventually(t, "its queue is empty", func() bool { return p.pace.queued() == 0 })
-				}
-			}
+			eventually(t, "all queues are empty", func() bool { return b.queued.Load() == 0 })
 		})
 	}
 }

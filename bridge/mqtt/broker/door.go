@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -21,15 +19,7 @@ func (b *Broker) admit(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	go func() {
-		if err := p.readConnect(); err != nil {
-			b.refused.Add(1)
-			b.say(&b.strangers, "refused an MQTT client before it was one", "address", p.address, "error", err)
-			b.leave(p)
-			return
-		}
-		b.serve(p)
-	}()
+	go b.serve(p)
 }
 
 // addressOf is who counts as one address: a host's IPv4 address, or its network
@@ -88,21 +78,31 @@ func (b *Broker) leave(p *peer) {
 	b.serving.Done()
 }
 
-// serve runs p's session to its end.
+// serve runs p's connection to its end.
 func (b *Broker) serve(p *peer) {
 	defer b.leave(p)
-	defer func() {
-		// A packet that trips the broker's decoder must cost one client, not the home.
-		if fault := recover(); fault != nil {
-			b.log.Error("an MQTT client made the broker stumble", "address", p.address, "panic", fault)
+	c := newConn(b, p)
+	defer c.rescue()
+	defer c.depart()
+	defer c.rescue()
+	if p.role != gateway {
+		if err := p.readConnect(); err != nil {
+			b.refused.Add(1)
+			b.say(&b.strangers, "refused an MQTT client before it was one", "address", p.address, "error", err)
+			return
 		}
-	}()
-	// Each end of a connection comes as an error; the gatekeeper has logged it.
-	_ = b.server.EstablishConnection("mqtt", p)
+	}
+	if c.greet() != nil {
+		return // and said so
+	}
+	err := c.listen()
+	if isMistake(err) {
+		b.say(&b.mistakes, "an MQTT client was cut off", "client", c.session.id, "address", p.address, "reason", err)
+	}
+	c.endNow(reasonOf(err))
 }
 
-// peer is a connection with what the door found out about it. It is what the
-// broker sees as its net.Conn, so that the gatekeeper finds it there again.
+// peer is a connection with what the door found out about it.
 type peer struct {
 	net.Conn
 
@@ -110,29 +110,15 @@ type peer struct {
 	address netip.Addr
 	network bool
 
-	// Set by the gatekeeper before the client is known to others.
+	// Set by the gatekeeper before there is a session.
 	role    role
 	account string // of a user
 
 	head []byte // read already, first to be read again; owned by the reader
 
-	unacked atomic.Int64 // bytes that its session holds, about
-	weighed atomic.Int64 // messages that it held when that was last right
-
-	pace pace
-	gone chan struct{} // closed by Close
-	once sync.Once
 }
 
-func newPeer(conn net.Conn) *peer {
-	return &peer{Conn: conn, gone: make(chan struct{})}
-}
-
-// Close is called by whoever is first to know that the client is gone.
-func (p *peer) Close() error {
-	p.once.Do(func() { close(p.gone) })
-	return p.Conn.Close()
-}
+func newPeer(conn net.Conn) *peer { return &peer{Conn: conn} }
 
 var errNotMQTT = errors.New("it did not begin with an MQTT CONNECT")
 
@@ -189,22 +175,3 @@ func (p *peer) Read(b []byte) (int, error) {
 	}
 	return n, nil
 }
-
-// Write gives a client limited time to take what it asked for. After an error
-// the stream may end within a packet, so that is its end.
-func (p *peer) Write(b []byte) (int, error) {
-	if p.role != gateway {
-		if err := p.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-			return 0, err
-		}
-	}
-	n, err := p.Conn.Write(b)
-	if err != nil {
-		_ = p.Close()
-	}
-	return n, err
-}
-
-// SetDeadline is how the broker says for how long a client may be silent; Write
-// has its own.
-func (p *peer) SetDeadline(t time.Time) error { return p.SetReadDeadline(t) }

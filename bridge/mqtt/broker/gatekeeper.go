@@ -1,250 +1,291 @@
 package broker
 
-import (
-	"errors"
-	"time"
+import "time"
 
-	"github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
-)
-
-// gatekeeper is the broker's only hook: whatever it does not allow is forbidden.
-// Its methods run on the goroutine of the client that they are about, reads by
-// others (OnACLCheck for a delivery, OnPublishDropped) on the publisher's.
-type gatekeeper struct {
-	mqtt.HookBase
-	b *Broker
+// refusal is why a client stays outside.
+type refusal struct {
+	code reason
+	why  string
 }
 
-func (*gatekeeper) ID() string { return "gatekeeper" }
+func (r *refusal) Error() string { return r.why }
 
-func (*gatekeeper) Provides(what byte) bool {
-	switch what {
-	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPublish, mqtt.OnPublished,
-		mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnRetainPublished, mqtt.OnPacketSent, mqtt.OnClientExpired:
-		return true
+// connack is the refusal in a protocol version's own terms (MQTT 3.1.1 §3.2.2.3).
+func (r *refusal) connack(version byte) byte {
+	if version == v5 {
+		return byte(r.code)
 	}
-	return false
+	switch r.code {
+	case unsupportedVersion:
+		return 1
+	case badClientID:
+		return 2
+	case unavailable:
+		return 3
+	}
+	return 5 // not authorized
 }
 
-// roleOf is what the door and OnConnect found.
-func roleOf(cl *mqtt.Client) role {
-	if cl.Net.Inline {
-		return gateway // Broker.Publish
+// greet handles CONNECT: it finds out who the client is and connects it to its
+// session, or says why not.
+func (c *conn) greet() error {
+	head, body, err := c.next()
+	if err != nil {
+		return err
 	}
-	if p, ok := cl.Net.Conn.(*peer); ok {
-		return p.role
+	var k connectPacket
+	if err := decodeConnect(head, body, &k); err != nil {
+		if r := reasonOf(err); r == unsupportedVersion || k.version == v5 {
+			c.refuse(&k, &refusal{r, r.Error()})
+		}
+		return err
 	}
-	return nobody
+	c.version = k.version
+	present, refused := c.enter(&k)
+	if refused != nil {
+		c.b.refused.Add(1)
+		c.b.say(&c.b.strangers, "refused an MQTT client", "address", c.peer.address, "client", k.id, "reason", refused.why)
+		c.refuse(&k, refused)
+		return refused
+	}
+	c.answer(appendConnack(nil, c.version, present, 0, c.terms(&k)))
+	c.written = make(chan struct{})
+	go c.write()
+	return nil
 }
 
-// OnConnect decides who a client is and whether it may come in. The refusal is
-// sent here, since the broker knows only one kind of it.
-func (g *gatekeeper) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
-	p, ok := cl.Net.Conn.(*peer)
-	if !ok {
-		return packets.ErrNotAuthorized
-	}
-	code, why := g.decide(p, cl, pk)
-	if why == "" {
-		limitKeepalive(p, cl)
-		return nil
-	}
-	p.role = nobody
-	g.b.refused.Add(1)
-	g.b.say(&g.b.strangers, "refused an MQTT client", "address", p.address, "client", cl.ID, "reason", why)
-	if cl.Properties.ProtocolVersion < 5 && code == packets.ErrNotAuthorized {
-		code = packets.ErrBadUsernameOrPassword // which the broker translates to "not authorized"; the other not at all
-	}
-	return errors.Join(code, g.b.server.SendConnack(cl, code, false, nil))
+// refuse is said by the reader, since there is no writer yet.
+func (c *conn) refuse(k *connectPacket, r *refusal) {
+	_ = c.peer.Conn.SetWriteDeadline(time.Now().Add(farewellTime))
+	_, _ = c.peer.Conn.Write(appendConnack(nil, k.version, false, r.connack(k.version), nil)) // it is closed next
 }
 
-// decide sets p's role, or returns why the client stays outside.
-func (g *gatekeeper) decide(p *peer, cl *mqtt.Client, pk packets.Packet) (packets.Code, string) {
-	if p.role != gateway {
-		if code, why := g.authenticate(p, pk.Connect); why != "" {
-			return code, why
+// enter authenticates a client, checks what it asks for, and gives it its session.
+func (c *conn) enter(k *connectPacket) (present bool, refused *refusal) {
+	x := &c.b.exchange
+	x.mu.Lock()
+	drops := x.drops
+	x.mu.Unlock()
+	if c.peer.role != gateway {
+		if refused = c.authenticate(k); refused != nil {
+			return false, refused
 		}
 	}
-	if pk.Connect.WillFlag {
-		if why := g.b.rules.mayWrite(p.role, pk.Connect.WillTopic, pk.Connect.WillRetain); why != "" {
-			return packets.ErrNotAuthorized, "its will: " + why
-		}
-		if !mqtt.IsValidFilter(pk.Connect.WillTopic, true) {
-			return packets.ErrNotAuthorized, "its will has no topic that can be published to"
-		}
-		will := packets.Packet{TopicName: pk.Connect.WillTopic, Payload: pk.Connect.WillPayload}
-		if pk.Connect.WillRetain && p.role != gateway && g.tooManyRetained(will) {
-			return packets.ErrQuotaExceeded, "its will: too many retained messages"
-		}
+	if refused = c.check(k); refused != nil {
+		return false, refused
 	}
-	if there, ok := g.b.server.Clients.Get(cl.ID); ok {
-		if !mayTakeOver(p, there) {
-			return packets.ErrClientIdentifierNotValid, "somebody else has this client id"
-		}
-	} else if p.role != gateway && g.b.server.Clients.Len() >= maxSessions {
-		return packets.ErrServerUnavailable, "too many sessions are kept for clients that are away"
+	c.settleTerms(k)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if c.peer.role == user && x.drops != drops {
+		return false, &refusal{notAuthorized, "accounts were changed while it came"}
 	}
-	return packets.CodeSuccess, ""
+	return x.attach(c, k)
 }
 
 // authenticate finds a client's role: with a name and password that account,
 // without from this machine alone. Where the home has no accounts, this machine's
 // programs may give any name: many cannot be told to give none.
-func (g *gatekeeper) authenticate(p *peer, c packets.ConnectParams) (packets.Code, string) {
-	accounts := g.b.opts.Accounts
+func (c *conn) authenticate(k *connectPacket) *refusal {
+	accounts := c.b.opts.Accounts
 	exist := accounts != nil && len(accounts.MQTTUsers()) > 0
 	switch {
-	case !p.network && (!c.UsernameFlag || !exist):
-		p.role = local
-		return packets.CodeSuccess, ""
-	case !c.UsernameFlag:
-		return packets.ErrNotAuthorized, "from the network only with an account (hearthgate mqtt user add)"
-	case exist && accounts.CheckMQTTUser(string(c.Username), string(c.Password)):
-		p.role, p.account = user, string(c.Username)
-		return packets.CodeSuccess, ""
+	case !c.peer.network && (!k.hasUser || !exist):
+		c.peer.role = local
+	case !k.hasUser:
+		return &refusal{notAuthorized, "from the network only with an account (hearthgate mqtt user add)"}
+	case exist && accounts.CheckMQTTUser(k.user, k.password):
+		c.peer.role, c.peer.account = user, k.user
+	default:
+		return &refusal{badUser, "unknown account or wrong password"}
 	}
-	return packets.ErrBadUsernameOrPassword, "unknown account or wrong password"
+	return nil
 }
 
-// mayTakeOver reports whether p may continue or end the session of another
-// connection with the same client id. The gateway may always; nobody else may
-// push the gateway or another account out.
-func mayTakeOver(p *peer, there *mqtt.Client) bool {
-	if p.role == gateway {
-		return !there.Net.Inline
+// check refuses what no session could have.
+func (c *conn) check(k *connectPacket) *refusal {
+	switch {
+	case k.props.hasAuthMethod:
+		return &refusal{badAuthMethod, "it wants an authentication method beyond a password"}
+	case k.id == "" && (k.version == v31 || k.version == v311 && !k.clean):
+		return &refusal{badClientID, "it has no client id"}
+	case len(k.id) > maxClientID:
+		return &refusal{badClientID, "its client id is too long"}
+	case k.will == nil:
+		return nil
 	}
-	other, ok := there.Net.Conn.(*peer)
-	return ok && other.role == p.role && other.account == p.account
+	if !validTopic(k.will.topic) {
+		return &refusal{badTopic, "its will has no topic that can be published to"}
+	}
+	if why := c.b.rules.mayWrite(c.peer.role, k.will.topic, k.will.retain); why != "" {
+		return &refusal{notAuthorized, "its will: " + why}
+	}
+	return nil
 }
 
-// limitKeepalive sees to it that a client that is gone is noticed: one that asks
-// for no or a very long keepalive may be silent for 1.5 times maxKeepalive. MQTT 5
-// clients are told; older ones cannot be, and connect again after such a silence.
-func limitKeepalive(p *peer, cl *mqtt.Client) {
-	if p.role != gateway && (cl.State.Keepalive == 0 || cl.State.Keepalive > maxKeepalive) {
-		cl.State.Keepalive = maxKeepalive
-		cl.State.ServerKeepalive = true
+// settleTerms sets what holds for the connection. A client that asks for no or a
+// very long keepalive may be silent for 1.5 times maxKeepalive, so that one that
+// is gone is noticed. MQTT 5 clients are told; older ones cannot be, and connect
+// again after such a silence.
+func (c *conn) settleTerms(k *connectPacket) {
+	if c.peer.role != gateway && (k.keepalive == 0 || k.keepalive > maxKeepalive) {
+		k.keepalive = maxKeepalive
+		k.capped = true
+	}
+	c.keepalive = time.Duration(k.keepalive) * time.Second * 3 / 2
+	c.receiveMax, c.maxPacket = maxUnacked, k.props.maxPacket
+	if n := int(k.props.receiveMax); n > 0 {
+		c.receiveMax = min(n, maxUnacked)
+	}
+	c.will = k.will
+	if k.id == "" {
+		k.id, k.assigned = newClientID(), true
 	}
 }
 
-// OnConnectAuthenticate confirms what OnConnect found.
-func (*gatekeeper) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
-	return roleOf(cl) != nobody
+// terms are what CONNACK tells an MQTT 5 client of them.
+func (c *conn) terms(k *connectPacket) (props []byte) {
+	if k.props.sessionExpiry > sessionLife {
+		props = append32(props, propSessionExpiry, sessionLife)
+	}
+	props = append16(props, propReceiveMaximum, maxUnacked)
+	props = append32(props, propMaximumPacket, uint32(c.limit))
+	if k.assigned {
+		props = append16(props, propAssignedID, uint16(len(k.id)))
+		props = append(props, k.id...)
+	}
+	if k.capped {
+		props = append16(props, propServerKeepalive, k.keepalive)
+	}
+	return props
 }
 
-// OnSubscribe takes away filters that would cost the broker too much; an empty one
-// is answered as invalid.
-func (g *gatekeeper) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	room := maxSubscriptions - cl.State.Subscriptions.Len()
-	for i, sub := range pk.Filters {
-		_, had := cl.State.Subscriptions.Get(sub.Filter)
-		if !had {
-			room--
+// life is how long the client's session is to outlive its connection.
+func (k *connectPacket) life() time.Duration {
+	switch {
+	case k.version == v5:
+		return time.Duration(min(k.props.sessionExpiry, sessionLife)) * time.Second
+	case k.clean:
+		return 0
+	}
+	return sessionLife * time.Second
+}
+
+// attach connects c to the session of its client id, made if there is none.
+func (x *exchange) attach(c *conn, k *connectPacket) (present bool, refused *refusal) {
+	s := x.sessions[k.id]
+	switch {
+	case s != nil && !s.mayCome(c.peer):
+		return false, &refusal{badClientID, "somebody else has this client id"}
+	case s == nil && c.peer.role != gateway && len(x.sessions) >= maxSessions:
+		return false, &refusal{unavailable, "too many sessions are kept for clients that are away"}
+	}
+	if w := k.will; w != nil && w.retain && c.peer.role != gateway && !x.mayRetain(w.topic, len(w.payload)+len(w.props.forwarded)) {
+		return false, &refusal{quotaExceeded, "its will: too many retained messages"}
+	}
+	if s != nil && s.conn != nil {
+		s.conn.endNow(takenOver)
+		s.goAway()
+		x.connected--
+	}
+	if s != nil && k.clean {
+		if s.will != nil { // its session ends, so it is due
+			x.publishWill(s.b, s.will, s.role)
 		}
-		if !reasonable(sub.Filter) || !had && room < 0 {
-			g.b.denied.Add(1)
-			g.b.say(&g.b.denials, "an MQTT client subscribes to too much", "client", cl.ID, "filter_bytes", len(sub.Filter))
-			pk.Filters[i].Filter = ""
+		x.discard(s)
+		s = nil
+	}
+	if present = s != nil; !present {
+		s = &session{b: c.b, id: k.id, subscriptions: map[string]*subscription{}}
+		x.sessions[k.id] = s
+	}
+	s.stopTimers()
+	s.role, s.account, s.life = c.peer.role, c.peer.account, k.life()
+	c.session = s
+	c.wake.L, c.room.L = &s.mu, &s.mu
+	s.come(c)
+	x.connected++
+	return present, nil
+}
+
+// depart is the end of a connection: its session, if it has one, stays or ends,
+// and the will is published.
+func (c *conn) depart() {
+	if c.session == nil {
+		return
+	}
+	c.endNow(unspecified) // if it was not said better
+	if c.written != nil {
+		<-c.written
+	}
+	x := &c.b.exchange
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s, w := c.session, c.will
+	if c.b.isClosed() {
+		w = nil // who would hear it
+	}
+	mine := s.conn == c
+	if mine {
+		x.connected--
+		s.goAway()
+		if s.life == 0 || c.b.isClosed() {
+			x.discard(s)
+		} else {
+			s.absences++
+			absence := s.absences
+			s.ending = c.b.after(s.life, func() { x.expire(s, absence) })
 		}
 	}
-	return pk
+	if w == nil {
+		return
+	}
+	delayed := w.props.willDelay > 0 && x.sessions[s.id] == s
+	switch {
+	case !delayed:
+		x.publishWill(c.b, w, c.peer.role)
+	case mine: // else the session goes on, and the will is void (MQTT 5 §3.1.3.2.2)
+		s.will = w
+		delay := min(time.Duration(w.props.willDelay)*time.Second, s.life)
+		s.willTimer = c.b.after(delay, func() { x.willIsDue(s, w) })
+	}
 }
 
-// OnACLCheck is asked about each subscription and each delivery. For a publish it
-// lets through who has a role: OnPublish looks at it next and, unlike here, can
-// refuse a message without ending the connection.
-func (g *gatekeeper) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
-	who := roleOf(cl)
-	if write {
-		return who != nobody
-	}
-	if g.b.rules.mayRead(who, topic) {
-		if !g.mayHold(cl) {
-			g.b.say(&g.b.slow, "an MQTT client acknowledges too little and loses messages", "client", cl.ID, "topic", topic)
-			return false
-		}
-		if p, ok := cl.Net.Conn.(*peer); ok {
-			g.b.deliver(p)
-		}
-		return true
-	}
-	g.b.denied.Add(1)
-	g.b.say(&g.b.denials, "an MQTT client may not read this", "client", cl.ID, "topic", topic)
-	return false
-}
-
-// OnPacketRead ends a client that sends more than its share; ErrRejectPacket is
-// the one error that the broker takes as an end.
-func (*gatekeeper) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Remaining > maxPacket && roleOf(cl) != gateway {
-		return pk, packets.ErrRejectPacket
-	}
-	return pk, nil
-}
-
-// OnPublish refuses what the rules forbid. MQTT 3.1.1 has no word for it: the
-// message is acknowledged and goes nowhere, as with other brokers. MQTT 5 has one,
-// which the broker can send at QoS 1.
-func (g *gatekeeper) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	why := g.b.rules.mayWrite(roleOf(cl), pk.TopicName, pk.FixedHeader.Retain)
-	if why == "" && pk.FixedHeader.Retain && roleOf(cl) != gateway && g.tooManyRetained(pk) {
-		why = "too many retained messages"
-	}
-	if why == "" {
-		return pk, nil
-	}
-	g.b.denied.Add(1)
-	g.b.say(&g.b.denials, "refused an MQTT message", "client", cl.ID, "topic", pk.TopicName, "reason", why)
-	if cl.Properties.ProtocolVersion == 5 && pk.FixedHeader.Qos == 1 {
-		return pk, packets.ErrNotAuthorized
-	}
-	return pk, packets.CodeSuccessIgnore
-}
-
-// tooManyRetained counts what others than the gateway retain, and says whether
-// there is no room for pk. It runs on the publishers' goroutines.
-func (g *gatekeeper) tooManyRetained(pk packets.Packet) bool {
-	kept := g.b.server.Topics.Retained
-	g.b.mu.Lock()
-	defer g.b.mu.Unlock()
-	old, replaces := kept.Get(pk.TopicName)
-	grows := len(pk.Payload) - len(old.Payload)
-	if grows > 0 && g.b.retainedBytes+grows > maxRetainedBytes {
-		g.recount()
-	}
-	if grows > 0 && g.b.retainedBytes+grows > maxRetainedBytes || !replaces && grows > 0 && kept.Len() >= maxRetained {
-		return true
-	}
-	g.b.retainedBytes += grows
-	return false
-}
-
-// recount rights the count of bytes: what two publish to one topic at the same
-// moment is counted twice. At most once a second; b.mu is held.
-func (g *gatekeeper) recount() {
-	if now := time.Now(); now.Sub(g.b.recounted) > time.Second {
-		g.b.recounted, g.b.retainedBytes = now, 0
-		for topic, pk := range g.b.server.Topics.Retained.GetAll() {
-			if g.b.rules.mayWrite(local, topic, true) == "" {
-				g.b.retainedBytes += len(pk.Payload)
+// after runs f later. It has no connection that could be blamed if it stumbles.
+func (b *Broker) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() {
+		defer func() {
+			if fault := recover(); fault != nil {
+				b.log.Error("the MQTT broker stumbled over a session", "panic", fault)
 			}
-		}
+		}()
+		f()
+	})
+}
+
+func (x *exchange) willIsDue(s *session, w *lastWill) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s.will == w && !s.b.isClosed() {
+		s.will = nil
+		x.publishWill(s.b, w, s.role)
 	}
 }
 
-// OnPublishDropped says that a client is too slow. State topics are retained, so
-// it can catch up; the broker's own count is in Stats.
-func (g *gatekeeper) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
-	if p, ok := cl.Net.Conn.(*peer); ok {
-		p.pace.offered.Add(-1)
+// expire ends a session that nobody came back to.
+func (x *exchange) expire(s *session, absence int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s.ending == nil || s.absences != absence {
+		return // it came back, or ended, just now
 	}
-	g.b.say(&g.b.slow, "an MQTT client is too slow and loses messages", "client", cl.ID, "topic", pk.TopicName)
+	if s.will != nil && !s.b.isClosed() {
+		x.publishWill(s.b, s.will, s.role)
+	}
+	x.discard(s)
 }
 
-// OnClientExpired forgets the subscriptions of a session that nobody came back to;
-// the broker itself would keep them.
-func (g *gatekeeper) OnClientExpired(cl *mqtt.Client) {
-	g.b.server.UnsubscribeClient(cl)
+func (x *exchange) publishWill(b *Broker, w *lastWill, who role) {
+	m := message{payload: w.payload, props: w.props.forwarded, qos: w.qos, retain: w.retain, expires: b.expiryOf(&w.props)}
+	x.accept(b, []byte(w.topic), &m, nil, who)
 }

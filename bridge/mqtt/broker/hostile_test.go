@@ -242,9 +242,11 @@ func TestASilentClientIsNoticed(t *testing.T) {
 			if err != nil || !bytes.Contains(got[:n], []byte(tt.answer)) {
 				t.Errorf("answered % x (%v)", got[:n], err)
 			}
-			for _, cl := range b.server.Clients.GetAll() {
-				if !cl.Net.Inline && cl.Net.Remote == conn.LocalAddr().String() && cl.State.Keepalive != maxKeepalive {
-					t.Errorf("may be silent for %d s", cl.State.Keepalive)
+			b.exchange.mu.Lock()
+			defer b.exchange.mu.Unlock()
+			for _, s := range b.exchange.sessions {
+				if s.conn != nil && s.conn.keepalive != maxKeepalive*time.Second*3/2 {
+					t.Errorf("may be silent for %v", s.conn.keepalive)
 				}
 			}
 		})
@@ -288,15 +290,21 @@ func TestRetainedMessagesOfOthersAreBounded(t *testing.T) {
 	for i := range 300 { // 30 MB
 		c.publish(t, fmt.Sprintf("other/%d", i), true, large)
 	}
-	kept := b.server.Topics.Retained
-	bytes := func() (n int) {
-		for _, pk := range kept.GetAll() {
-			n += len(pk.Payload)
-		}
-		return n
+	bytes := func() int {
+		b.exchange.mu.Lock()
+		defer b.exchange.mu.Unlock()
+		return b.exchange.store.foreignBytes
 	}
-	if n := bytes(); n > maxRetainedBytes+100_000 || n < maxRetainedBytes*3/4 {
+	retained := func(topic string) bool {
+		b.exchange.mu.Lock()
+		defer b.exchange.mu.Unlock()
+		return b.exchange.retained.get(topic) != nil
+	}
+	if n := bytes(); n > maxRetainedBytes || n < maxRetainedBytes*3/4 {
 		t.Errorf("%d bytes are retained, want nearly %d", n, maxRetainedBytes)
+	}
+	if _, err := try(t, b, func(o *paho.ClientOptions) { o.SetWill("will/large", large, 1, true) }); err == nil {
+		t.Error("a will for which there is no room was let in")
 	}
 	if _, err := try(t, b, will("will/topic", true)); err != nil {
 		t.Errorf("a small will was refused: %v", err)
@@ -305,13 +313,13 @@ func TestRetainedMessagesOfOthersAreBounded(t *testing.T) {
 		c.publish(t, fmt.Sprintf("other/%d", i), true, "")
 	}
 	c.publish(t, "other/new", true, large)
-	if _, ok := kept.Get("other/new"); !ok {
+	if !retained("other/new") {
 		t.Error("there is room again, and a message was refused")
 	}
 	if err := b.Publish("hearthgate/device/lamp/on/state", true, []byte(large)); err != nil {
 		t.Error(err)
 	}
-	if _, ok := kept.Get("hearthgate/device/lamp/on/state"); !ok {
+	if !retained("hearthgate/device/lamp/on/state") {
 		t.Error("the gateway's own message was not retained")
 	}
 }
@@ -337,19 +345,20 @@ func TestSessionsThatAcknowledgeNothingAreBounded(t *testing.T) {
 		}
 	}
 	held, away := 0, 0
-	for _, cl := range b.server.Clients.GetAll() {
-		n := 0
-		for _, pk := range cl.State.Inflight.GetAll(false) {
-			n += len(pk.Payload)
+	b.exchange.mu.Lock()
+	for _, s := range b.exchange.sessions {
+		s.mu.Lock()
+		n := s.queue.size() + s.window.kept
+		s.mu.Unlock()
+		if n > maxQueuedBytes {
+			t.Errorf("%s holds %d bytes", s.id, n)
 		}
-		if n > maxUnackedBytes+size {
-			t.Errorf("%s holds %d bytes", cl.ID, n)
-		}
-		if held += n; strings.HasPrefix(cl.ID, "away") && n > 0 {
+		if held += n; strings.HasPrefix(s.id, "away") && n > 0 {
 			away++
 		}
 	}
-	if held > maxUnackedBytesAll+maxUnackedBytes || away != 8 {
+	b.exchange.mu.Unlock()
+	if held > maxAllQueued+maxQueuedBytes || away != 8 {
 		t.Errorf("%d bytes are held in all, by %d that are away", held, away)
 	}
 	got := 0

@@ -8,11 +8,14 @@ import (
 
 // counters counts what did not go as a client wished.
 type counters struct {
-	refused atomic.Int64 // connections
-	denied  atomic.Int64 // publishes and subscriptions that the rules forbid
+	refused  atomic.Int64 // connections
+	received atomic.Int64 // messages
+	sent     atomic.Int64 // messages
+	dropped  atomic.Int64 // messages
+	denied   atomic.Int64 // publishes and subscriptions that the rules forbid
 
 	// What is said about it.
-	trouble, full, strangers, denials, slow seldom
+	trouble, full, strangers, denials, slow, mistakes seldom
 }
 
 // Stats is a look at the broker.
@@ -30,15 +33,17 @@ type Stats struct {
 
 // Stats returns the numbers of now; the counting ones count since New.
 func (b *Broker) Stats() Stats {
-	i := b.server.Info
+	x := &b.exchange
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	return Stats{
-		Clients:       atomic.LoadInt64(&i.ClientsConnected),
-		Sessions:      int64(b.server.Clients.Len()) - 1, // without the one that Publish uses
-		Subscriptions: atomic.LoadInt64(&i.Subscriptions),
-		Retained:      atomic.LoadInt64(&i.Retained),
-		Received:      atomic.LoadInt64(&i.MessagesReceived),
-		Sent:          atomic.LoadInt64(&i.MessagesSent),
-		Dropped:       atomic.LoadInt64(&i.MessagesDropped) + atomic.LoadInt64(&i.InflightDropped),
+		Clients:       int64(x.connected),
+		Sessions:      int64(len(x.sessions)),
+		Subscriptions: int64(x.subscriptions),
+		Retained:      int64(x.store.count),
+		Received:      b.received.Load(),
+		Sent:          b.sent.Load(),
+		Dropped:       b.dropped.Load(),
 		Denied:        b.denied.Load(),
 		Refused:       b.refused.Load(),
 	}

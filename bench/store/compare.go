@@ -52,6 +52,7 @@ type result struct {
 	Samples      int     `json:"samples"`
 	Acknowledged int     `json:"acknowledged"`
 	Written      float64 `json:"written"`            // bytes that reached the disk
+	Running      float64 `json:"running"`            // of them: before the stop
 	Data         float64 `json:"data,omitempty"`     // of them: blocks of files,
 	Journal      float64 `json:"journal,omitempty"`  // of the file system's journal,
 	Tables       float64 `json:"tables,omitempty"`   // inodes, bitmaps and the like
@@ -99,7 +100,7 @@ func (b *bench) compare(chosen []*store) error {
 
 // measure runs one contender from an empty store to its clean stop.
 func (b *bench) measure(s *store) (*result, error) {
-	d, err := b.disk(s.name, format{})
+	d, err := b.disk(s.name, b.format)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +130,10 @@ func (b *bench) measure(s *store) (*result, error) {
 		return nil, err
 	}
 	handed = p.handedOver() - handed
+	running, err := d.wear()
+	if err != nil {
+		return nil, err
+	}
 	p.stop()
 	if err := d.sync(); err != nil {
 		return nil, err
@@ -141,7 +146,8 @@ func (b *bench) measure(s *store) (*result, error) {
 	w, n := after.less(before), float64(samples)
 	r := &result{
 		Store: s.name, Samples: samples, Acknowledged: acknowledged,
-		Written: float64(w.Written) / n, Data: float64(w.Data) / n, Journal: float64(w.Journal) / n, Tables: float64(w.Metadata) / n,
+		Written: float64(w.Written) / n, Running: float64(running.less(before).Written) / n,
+		Data: float64(w.Data) / n, Journal: float64(w.Journal) / n, Tables: float64(w.Metadata) / n,
 		HandedOver: float64(handed) / n, Flushes: float64(w.Flushes) / b.window.Minutes(),
 		Grown: float64(rest-empty) / n, EmptyBytes: empty,
 		CPU: float64((p.cpu() - cpu).Microseconds()) / n, Note: s.note,
@@ -189,14 +195,14 @@ func printResults(w io.Writer, all []result) {
 	}
 	fmt.Fprintf(w, "\n%d devices, 6 values each %v; bytes by sample, the clean stop and a sync included\n", deviceCount, interval)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "store\tsamples\tacked\twritten\tship\tgoal\tmet\tdata\tjournal\ttables\thanded over\tflushes/min\tat rest\tempty\tCPU\tnote")
+	fmt.Fprintln(t, "store\tsamples\tacked\twritten\tship\tgoal\tmet\trunning\tdata\tjournal\ttables\thanded over\tflushes/min\tat rest\tempty\tCPU\tnote")
 	for _, r := range all {
 		ship, goal := "", ""
 		if r.Verdict != "" {
 			ship, goal = fmt.Sprintf("≤ %d", shipWritten), fmt.Sprintf("≤ %d", goalWritten)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f B\t%s\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.2f B\t%d KiB\t%.1f µs\t%s\n", r.Store, r.Samples, r.Acknowledged,
-			r.Written, ship, goal, r.Verdict, r.Data, r.Journal, r.Tables, r.HandedOver, r.Flushes, r.Grown, r.EmptyBytes>>10, r.CPU, r.Note)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f B\t%s\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.2f B\t%d KiB\t%.1f µs\t%s\n", r.Store, r.Samples, r.Acknowledged,
+			r.Written, ship, goal, r.Verdict, r.Running, r.Data, r.Journal, r.Tables, r.HandedOver, r.Flushes, r.Grown, r.EmptyBytes>>10, r.CPU, r.Note)
 	}
 	t.Flush()
 	fmt.Fprintf(w, "at rest (ship ≤ %g B, goal ≤ %g B) is what the files grew by; of minutes it says little, since files grow by steps: see codec\n", shipAtRest, goalAtRest)

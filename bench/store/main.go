@@ -22,6 +22,7 @@ type bench struct {
 	gateway, source string
 	dir             string // of images and mount points
 	window          time.Duration
+	format          format // of the contenders' disks
 	report          *report
 
 	mu        sync.Mutex
@@ -44,6 +45,7 @@ func run() (failed error) {
 	flag.StringVar(&b.gateway, "gateway", "hearthgate", "the gateway's binary")
 	flag.StringVar(&b.source, "source", ".", "its source, for the codec's data sets")
 	flag.StringVar(&b.dir, "dir", os.TempDir(), "where images and mount points are made")
+	flag.StringVar(&b.format.mount, "mount", "", "mount options for the contenders' disks, such as commit=60")
 	flag.Usage = usage
 	flag.Parse()
 	if *quick {

@@ -39,8 +39,12 @@ func newReport(b *bench, minutes float64, parts []string) *report {
 	// error here.
 	peers, _ := exec.Command("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "sqlite3", "influxdb", "victoria-metrics").Output()
 	versions = append(versions, strings.FieldsFunc(string(peers), func(r rune) bool { return r == '\n' })...)
+	command := fmt.Sprintf("bench/store/run.sh --minutes %g", minutes)
+	if b.format.mount != "" {
+		command += " --mount " + b.format.mount
+	}
 	return &report{
-		Command:  strings.Join(append([]string{fmt.Sprintf("bench/store/run.sh --minutes %g", minutes)}, parts...), " "),
+		Command:  strings.Join(append([]string{command}, parts...), " "),
 		Date:     time.Now().UTC().Format("2006-01-02 15:04 UTC"),
 		Machine:  machine(),
 		Versions: versions,

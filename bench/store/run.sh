@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures what a home's history costs a disk; see README.md. Run it as root.
-#   bench/store/run.sh [--minutes 10] [--quick] [--json] [--dir DIR] [part...]
+#   bench/store/run.sh [--minutes 10] [--quick] [--json] [--dir DIR] [--mount OPTIONS] [part...]
 # Parts: ours-1s ours-5s sqlite influxdb victoriametrics codec (all, if none is
 # named), and writer, which shows what ext4 adds to a log's own bytes.
 set -eu

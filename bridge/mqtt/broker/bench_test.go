@@ -101,6 +101,25 @@ func BenchmarkRoute(b *testing.B) {
 	}
 }
 
+func TestPublishingLeavesNoGarbage(t *testing.T) {
+	br, _ := start(t)
+	acknowledgeEverything(t, br, 1)
+	payload := []byte("21.5")
+	sent := int64(0)
+	allocations := testing.AllocsPerRun(1000, func() {
+		for range 10 {
+			if err := br.Publish("hearthgate/device/kitchen/temperature/state", true, payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sent += 10
+		awaitSent(br, sent)
+	})
+	if allocations > 9 { // less than one a message, also where the pool forgets on purpose (-race)
+		t.Errorf("%v allocations for ten messages", allocations)
+	}
+}
+
 func awaitSent(br *Broker, n int64) {
 	for s := br.Stats(); s.Sent+s.Dropped < n; s = br.Stats() {
 		runtime.Gosched()
@@ -108,7 +127,7 @@ func awaitSent(br *Broker, n int64) {
 }
 
 // acknowledgeEverything subscribes in memory and reads as fast as it can.
-func acknowledgeEverything(b *testing.B, br *Broker, qos byte) {
+func acknowledgeEverything(b testing.TB, br *Broker, qos byte) {
 	conn, err := br.Dial()
 	if err != nil {
 		b.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
@@ -376,5 +377,58 @@ func TestSessionsThatAcknowledgeNothingAreBounded(t *testing.T) {
 	}
 	if got != messages {
 		t.Errorf("who acknowledges got %d of %d", got, messages)
+	}
+}
+
+// trap is an account list that does something while a client is let in.
+type trap struct {
+	accounts
+	spring func(name string)
+}
+
+func (t *trap) CheckMQTTUser(name, password string) bool {
+	t.spring(name)
+	return t.accounts.CheckMQTTUser(name, password)
+}
+
+// A mistake of ours costs the client that found it, and nobody else.
+func TestWhoMakesTheBrokerStumbleIsAlone(t *testing.T) {
+	log := &lockedBuffer{}
+	b, err := New(Options{
+		Listen:   "127.0.0.1:0",
+		Log:      slog.New(slog.NewTextHandler(log, nil)),
+		Accounts: &trap{accounts{"ann": "secret"}, func(string) { panic("a mistake") }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	go b.Serve()
+	program := connect(t, b)
+	program.subscribe(t, "workshop/#", 1)
+	if _, err := try(t, b, as("ann", "secret")); err == nil {
+		t.Error("she got in all the same")
+	}
+	program.publish(t, "workshop/door", false, "open")
+	program.expect(t, "workshop/door", "open")
+	if !strings.Contains(log.String(), "a mistake") {
+		t.Errorf("nobody was told: %s", log)
+	}
+}
+
+// A password that is changed while it is checked does not open the door any more.
+func TestADropWhileAClientComes(t *testing.T) {
+	var b *Broker
+	b, err := New(Options{
+		Listen:   "127.0.0.1:0",
+		Accounts: &trap{accounts{"ann": "secret"}, func(name string) { b.Drop(name) }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	go b.Serve()
+	if _, err := try(t, b, as("ann", "secret")); err == nil {
+		t.Error("she got in by the old password")
 	}
 }

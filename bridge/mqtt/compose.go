@@ -74,14 +74,20 @@ type lightView struct {
 // built anew.
 const maxViews = 4096
 
+// keptBuffer is how much a batch may leave behind for the next one to use.
+const keptBuffer = 1 << 20
+
 // begin starts a batch. What the last one returned is no longer valid.
 func (c *composer) begin() {
 	c.batch++
 	clear(c.msgs)
 	c.msgs, c.owned, c.buf = c.msgs[:0], c.owned[:0], c.buf[:0]
+	if cap(c.buf) > keptBuffer {
+		c.buf = nil // an outage's worth need not stay
+	}
 }
 
-// abandon forgets the buffers: somebody may still be writing from them.
+// abandon forgets the buffers: a link that ended may still write from them.
 func (c *composer) abandon() { c.msgs, c.owned, c.buf = nil, nil, nil }
 
 // forget drops what is remembered of a device that left the home.

@@ -40,8 +40,8 @@ type Options struct {
 	// Dial makes a connection in another way, to the embedded broker.
 	Dial func(context.Context) (net.Conn, error)
 	// Direct is a shorter way than the connection for what is published to a
-	// broker in this process, which has it at QoS 1 when Direct returns and may
-	// keep payload. It is called from several goroutines and much faster than
+	// broker in this process, which has it at QoS 1, and has copied payload, when
+	// Direct returns. It is called from several goroutines and much faster than
 	// over the connection: it has to wait while a subscriber's queue is full, or
 	// that subscriber loses messages. nil = none.
 	Direct func(topic string, retained bool, payload []byte) error

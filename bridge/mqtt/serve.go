@@ -171,9 +171,6 @@ func (b *Bridge) publishBatch(l *link, entries []*store.Entry, replayed store.Po
 	if err := b.publishComposed(l); err != nil {
 		return err
 	}
-	if b.o.Direct != nil {
-		b.compose.abandon() // the broker may still have payloads in its queues
-	}
 	b.tail.Advance(entries[len(entries)-1].Pos)
 	b.count.published.Add(uint64(len(entries)))
 	return nil

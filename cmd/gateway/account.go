@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -14,7 +16,8 @@ import (
 
 func tokenCommand() *cobra.Command {
 	var role string
-	add := &cobra.Command{Use: "add NAME", Short: "Make a token for the API and print it, once", Args: cobra.ExactArgs(1),
+	add := &cobra.Command{Use: "add [NAME]", Short: "Make a token for the API and print it, once", Args: cobra.MaximumNArgs(1),
+		Long:    "Make a token for the API and print it, once. Without a name it gets one; a\nname that is a role (token add read) is the role, too.",
 		Example: "  hearthgate token add dashboard --role control",
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := adminOf(c)
@@ -26,7 +29,8 @@ func tokenCommand() *cobra.Command {
 				Role  string `json:"role"`
 				Token string `json:"token"`
 			}
-			if err := a.call(c.Context(), "POST", "/api/v1/tokens", map[string]string{"name": args[0], "role": role}, &out); err != nil {
+			name, role := nameAndRole(args, role, c.Flags().Changed("role"))
+			if err := a.call(c.Context(), "POST", "/api/v1/tokens", map[string]string{"name": name, "role": role}, &out); err != nil {
 				return err
 			}
 			return a.show(out, func(w io.Writer) { fmt.Fprintln(w, out.Token) })
@@ -60,6 +64,17 @@ func tokenCommand() *cobra.Command {
 		})
 	}}
 	return group("token", "Tokens for the HTTP API", add, list, remove)
+}
+
+// nameAndRole completes what token add was given.
+func nameAndRole(args []string, role string, said bool) (string, string) {
+	if len(args) == 1 && (said || !slices.Contains([]string{"read", "control", "admin"}, args[0])) {
+		return args[0], role
+	}
+	if len(args) == 1 {
+		role = args[0]
+	}
+	return role + "-" + strings.ToLower(rand.Text()[:6]), role
 }
 
 func mqttCommand() *cobra.Command {

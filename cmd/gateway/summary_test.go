@@ -33,3 +33,23 @@ func TestSummaryOfStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestTokenAddCompletesNameAndRole(t *testing.T) {
+	for _, c := range []struct {
+		args       []string
+		role       string
+		said       bool
+		name, want string // the name's beginning, the role
+	}{
+		{[]string{"panel"}, "control", false, "panel", "control"},
+		{[]string{"panel"}, "read", true, "panel", "read"},
+		{nil, "control", false, "control-", "control"},
+		{[]string{"read"}, "control", false, "read-", "read"},
+		{[]string{"read"}, "admin", true, "read", "admin"},
+	} {
+		name, role := nameAndRole(c.args, c.role, c.said)
+		if !strings.HasPrefix(name, c.name) || role != c.want {
+			t.Errorf("%v: %s, %s", c, name, role)
+		}
+	}
+}

@@ -34,6 +34,9 @@ type sealing struct {
 	head   Position // the last entry in it
 	states []stateWrite
 	leave  bool // the log goes on in the database
+
+	snapshots []*snapshot // to be made afterwards
+	empty     bool        // nothing has to be moved for them
 }
 
 // sealer is what the goroutine that seals keeps to itself.
@@ -51,12 +54,20 @@ type sealer struct {
 // the committer, with no batch in hand: states are of what is durable.
 func (s *Store) sealIfDue(now time.Time) {
 	c := &s.committer
-	if s.segments == nil || c.unsealed == 0 || !c.retryAt.IsZero() || s.sealBusy.Load() ||
-		c.unsealed < s.sealBytes && now.Sub(c.sealedSince) < sealAfter {
+	if s.segments == nil || !c.retryAt.IsZero() || s.sealBusy.Load() {
+		return
+	}
+	wanted := s.takeSnapshots()
+	if len(wanted) == 0 && (c.unsealed == 0 || c.unsealed < s.sealBytes && now.Sub(c.sealedSince) < sealAfter) {
 		return
 	}
 	s.sealBusy.Store(true)
-	s.seal.asked <- s.sealing()
+	job := &sealing{empty: true}
+	if c.unsealed > 0 {
+		job = s.sealing()
+	}
+	job.snapshots = wanted
+	s.seal.asked <- job
 	c.sealedSince = now
 }
 
@@ -98,6 +109,7 @@ func (s *Store) runSealer() {
 				s.seal.failed = job
 				return
 			}
+			s.makeSnapshots(job.snapshots)
 			s.prepare()
 			s.sealBusy.Store(false)
 			s.signal()
@@ -158,6 +170,9 @@ func (s *Store) reopen(after error) {
 // trySeal moves the records up to job's into the database, in transactions of
 // bounded size. Only the last one counts for anything but entries.
 func (s *Store) trySeal(job *sealing) error {
+	if job.empty {
+		return nil
+	}
 	for last := false; !last; {
 		var sealed Position
 		var read uint64

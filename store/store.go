@@ -156,6 +156,8 @@ type Store struct {
 	tables  map[string]*table
 	health  Health
 
+	snapshots []*snapshot // that were asked for
+
 	// The newest values inside devices.
 	values sync.RWMutex
 

@@ -68,7 +68,7 @@ func sound(db *bolt.DB) error {
 
 // Compact writes the database in dir anew without the pages that are free, and
 // says how large it was and is. It takes the place of the old one when it is
-// whole, checked and synced.
+// whole, checked and synced, and smaller.
 func Compact(dir string) (before, after int64, err error) {
 	err = closedStore(dir, func(f *file) error {
 		tmp := f.path + ".compact"
@@ -82,6 +82,10 @@ func Compact(dir string) (before, after int64, err error) {
 			}
 			return compactInto(tmp, db, f.options)
 		})
+		if err == nil && (&file{path: tmp}).size() >= before {
+			after = before // nothing to gain
+			return os.Remove(tmp)
+		}
 		if err == nil {
 			err = os.Rename(tmp, f.path)
 		}

@@ -38,11 +38,12 @@ type gateway struct {
 	broker   *broker.Broker // nil with another broker
 	bridge   *mqtt.Bridge   // nil with no broker at all
 
-	servers []*server
-	crowd   *crowd
-	refused atomic.Uint64  // connections above the limits, before anything was read
-	wait    sync.WaitGroup // what ends before the store does
-	last    sync.WaitGroup // the broker, which ends after the bridge
+	servers   []*server
+	backingUp sync.Mutex // one backup at a time
+	crowd     *crowd
+	refused   atomic.Uint64  // connections above the limits, before anything was read
+	wait      sync.WaitGroup // what ends before the store does
+	last      sync.WaitGroup // the broker, which ends after the bridge
 }
 
 // server is one listener and what answers on it.
@@ -125,7 +126,7 @@ func (g *gateway) listen(data string) error {
 	if err != nil {
 		return err
 	}
-	g.serve("admin", admin, g.api.Admin(), false)
+	g.serve("admin", admin, g.adminOnly(), false)
 	g.crowd = newCrowd(g.cfg.AddressLinks, g.cfg.Links, openFiles(), &g.refused)
 	if wanted := g.cfg.Links + spare; g.crowd.total < wanted {
 		g.log.Info("fewer connections than limits.links, for want of open files (ulimit -n)", "connections", g.crowd.total)

@@ -69,7 +69,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), demoCommand(), deviceCommand(), sendCommand(), watchCommand(),
 		historyCommand(), exportCommand(), statusCommand(), cursorCommand(), tokenCommand(),
-		mqttCommand(), configCommand(), doctorCommand(), versionCommand(),
+		mqttCommand(), backupCommand(), restoreCommand(), checkCommand(), compactCommand(), configCommand(), doctorCommand(), versionCommand(),
 	)
 	wrapArgs(root)
 	return root

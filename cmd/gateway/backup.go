@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearthgate/hearthgate/store"
+)
+
+func backupCommand() *cobra.Command {
+	c := &cobra.Command{Use: "backup FILE", Short: "Write everything into one file, while the gateway runs", Args: oneFile,
+		Long: `Write everything into one file, while the gateway runs: the database, the log up
+to this moment, tokens, settings of devices, and the local CA. FILE is a tar file
+and gets its name when it is whole and on disk.
+
+It contains secrets: the CA's private key lets whoever has it pose as your
+gateway. Keep it as you keep a key. It does not contain the configuration file
+and the certificate of tls.certificate.`,
+		Example: "  hearthgate backup home.tar\n  hearthgate backup --verify home.tar"}
+	verify := c.Flags().Bool("verify", false, "check a backup that was made earlier, in a temporary directory (TMPDIR)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		if *verify {
+			return a.verify(args[0])
+		}
+		if err := a.backup(c.Context(), args[0]); err != nil {
+			return err
+		}
+		m, err := readArchive(args[0], "")
+		if err != nil {
+			return err
+		}
+		return a.show(savedBackup{args[0], sizeOf(args[0]), m}, func(w io.Writer) {
+			fmt.Fprintf(w, "%s has everything of gateway %s, %s.\n", args[0], m.Gateway, bytesText(sizeOf(args[0])))
+			fmt.Fprintln(w, "It contains secrets, the CA's private key among them: keep it as you keep a key.")
+		})
+	}
+	return c
+}
+
+// savedBackup is the answer for scripts.
+type savedBackup struct {
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"`
+	manifest
+}
+
+func oneFile(_ *cobra.Command, args []string) error {
+	if len(args) != 1 || args[0] == "" {
+		return errors.New("say one file, such as home.tar")
+	}
+	return nil
+}
+
+// backup saves what the running gateway sends, or what the data directory has.
+func (a *admin) backup(ctx context.Context, path string) error {
+	resp, err := a.ask(ctx, "/admin/backup")
+	if errors.Is(err, errNotRunning) {
+		return a.backupOffline(ctx, path)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return saveSynced(path, resp.Body)
+}
+
+func (a *admin) backupOffline(ctx context.Context, path string) error {
+	s, err := openOffline(a.data)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close(); sameOwner(a.data) }()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(writeArchive(ctx, s, absolute(a.data), w)) }()
+	err = saveSynced(path, r)
+	_ = r.Close()
+	return err
+}
+
+// saveSynced is save whose name is on disk, too.
+func saveSynced(path string, from io.Reader) error {
+	if err := save(path, from); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return syncDirectory(dirOf(path))
+}
+
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// ask is do for what only whoever has the admin socket or the data may do.
+func (a *admin) ask(ctx context.Context, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://hearthgate"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := adminClient(a.data).Do(req)
+	if err != nil {
+		return nil, clean(err)
+	}
+	if resp.StatusCode >= 400 {
+		defer func() { _ = resp.Body.Close() }()
+		return nil, answerError(resp)
+	}
+	return resp, nil
+}
+
+// openOffline opens the store of a gateway that does not run.
+func openOffline(data string) (*store.Store, error) {
+	if err := dataThere(data); err != nil {
+		return nil, err
+	}
+	return store.Open(store.Options{Dir: data, Log: slog.New(slog.DiscardHandler)})
+}
+
+func dataThere(data string) error {
+	if _, err := os.Stat(filepath.Join(data, databaseName)); err != nil {
+		return fmt.Errorf("there is no data of a gateway in %s; is --data right?", data)
+	}
+	return nil
+}
+
+// sameOwner gives what root left in a data directory to the directory's owner:
+// the gateway, which is not root, could not start with it. It touches nothing but
+// the store's and the CA's own files, and none that has a name elsewhere.
+func sameOwner(data string) {
+	info, err := os.Stat(data)
+	if err != nil || os.Geteuid() != 0 {
+		return
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	for _, pattern := range []string{"gateway.db*", "gateway.lock", "log-*.seg*", "ca", "ca/*"} {
+		found, _ := filepath.Glob(filepath.Join(data, pattern))
+		for _, path := range found {
+			info, err := os.Lstat(path)
+			if err != nil {
+				continue
+			}
+			is := info.Sys().(*syscall.Stat_t)
+			if is.Uid == 0 && (info.IsDir() || info.Mode().IsRegular() && is.Nlink == 1) {
+				_ = os.Lchown(path, int(owner.Uid), int(owner.Gid))
+			}
+		}
+	}
+}
+
+// sendBackup is the gateway's part. The copy is made in a file without a name on
+// its own disk first, so that the database waits for no slow reader, and so that
+// nothing is left over whatever happens.
+func (g *gateway) sendBackup(w http.ResponseWriter, r *http.Request) {
+	if !g.backingUp.TryLock() {
+		refuse(w, http.StatusConflict, errors.New("a backup is being made already"))
+		return
+	}
+	defer g.backingUp.Unlock()
+	f, err := g.archive(r.Context())
+	if err != nil {
+		g.log.Warn("no backup could be made", "err", err)
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	defer func() { _ = f.Close() }()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10)) // half of it does not look whole
+	if _, err := io.Copy(w, f); err != nil {
+		g.log.Warn("a backup was not taken to its end", "err", err)
+		return
+	}
+	g.log.Info("a backup was made", "bytes", size)
+}
+
+func (g *gateway) archive(ctx context.Context) (*os.File, error) {
+	data := absolute(g.cfg.Data)
+	if err := roomForCopy(data, g.store.Health()); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(data, "backup-*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Remove(f.Name()), writeArchive(ctx, g.store, data, f)); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// spareSpace is what a backup leaves free for what devices say meanwhile.
+const spareSpace = 64 << 20
+
+// roomForCopy refuses a copy that would fill the disk that commits need.
+func roomForCopy(dir string, h store.Health) error {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return nil // then we cannot know
+	}
+	free, need := uint64(s.Bavail)*uint64(s.Bsize), uint64(h.FileBytes+h.LogBytes)+spareSpace
+	if free < need {
+		return fmt.Errorf("a backup needs %d MB in %s for a moment and %d MB are free; make room, or stop the gateway and run it again", need>>20, dir, free>>20)
+	}
+	return nil
+}
+
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KB", (n+1023)>>10)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+}
+
+// verify opens what is in a backup, as a restore would, and lets it go again.
+func (a *admin) verify(path string) error {
+	dir, err := os.MkdirTemp("", "hearthgate-verify-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	m, err := readArchive(path, dir)
+	if err != nil {
+		return err
+	}
+	found, err := checkOffline(dir)
+	if err != nil {
+		return err
+	}
+	if len(found.Findings) > 0 {
+		return fmt.Errorf("backup %s: its sums are right, but the store in it is damaged: %s", path, found.Findings[0])
+	}
+	return a.show(savedBackup{path, sizeOf(path), m}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is whole: gateway %s at %s, %d entries, made by version %s.\n",
+			path, m.Gateway, m.Time.Local().Format("2006-01-02 15:04:05"), found.Entries, m.Version)
+	})
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearthgate/hearthgate/store"
+)
+
+func restoreCommand() *cobra.Command {
+	return &cobra.Command{Use: "restore FILE", Short: "Put a backup into an empty data directory", Args: oneFile,
+		Long: `Put a backup into a data directory that is empty or not there yet. Devices, tokens,
+accounts, history and the CA are as they were, and devices come back by themselves.`,
+		Example: "  hearthgate restore home.tar --data /var/lib/hearthgate",
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := adminOf(c)
+			if err != nil {
+				return err
+			}
+			data := absolute(a.data)
+			if err := notRunning(c.Context(), data); err != nil {
+				return err
+			}
+			m, err := restore(args[0], data)
+			if err != nil {
+				return err
+			}
+			return a.show(m, func(w io.Writer) {
+				fmt.Fprintf(w, "%s has gateway %s as it was at %s.\n", data, m.Gateway, m.Time.Local().Format("2006-01-02 15:04:05"))
+				fmt.Fprintf(w, "Start it with: hearthgate serve --data %s\n", data)
+				fmt.Fprintln(w, "The gateway that it is a copy of must not run any more: two with one id disturb each other.")
+			})
+		}}
+}
+
+// notRunning refuses to touch the files of a gateway that runs.
+func notRunning(ctx context.Context, data string) error {
+	conn, err := dialAdmin(ctx, data)
+	if err != nil {
+		return nil // the lock on the directory decides
+	}
+	_ = conn.Close()
+	return fmt.Errorf("a gateway is running in %s; stop it first", data)
+}
+
+// restoring is where a backup is unpacked. While it is there, nothing beside it
+// counts, so that a restore that was cut off can be made again.
+const restoring = "restore.tmp"
+
+// restore puts a backup into data, whole or not at all. Only the last step makes
+// a gateway of it.
+func restore(file, data string) (m manifest, err error) {
+	if m, err = readArchive(file, ""); err != nil {
+		return m, err
+	}
+	if err := empty(data); err != nil {
+		return m, err
+	}
+	held, err := store.Hold(data)
+	if err != nil {
+		return m, fmt.Errorf("restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	if err := empty(data); err != nil { // now that nobody else can fill it
+		return m, err
+	}
+	tmp := filepath.Join(data, restoring)
+	if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o700)); err != nil {
+		return m, fmt.Errorf("restore: %w", err)
+	}
+	if m, err = readArchive(file, tmp); err == nil {
+		err = renewed(tmp)
+	}
+	if err == nil {
+		err = takeOver(tmp, data)
+	}
+	err = errors.Join(err, os.RemoveAll(tmp), syncDirectory(data))
+	sameOwner(data)
+	if err != nil {
+		return m, fmt.Errorf("restore: %w", err)
+	}
+	return m, nil
+}
+
+// empty refuses a directory that has anything of somebody else's.
+func empty(data string) error {
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ours := []string{"gateway.lock", "lost+found", restoring}
+	for _, e := range entries {
+		if e.Name() == restoring {
+			ours = append(ours, "ca")
+		}
+	}
+	for _, e := range entries {
+		if !slices.Contains(ours, e.Name()) {
+			return fmt.Errorf("%s is not empty (it has %s); a restore never overwrites: move it away, or give another --data", data, e.Name())
+		}
+	}
+	return nil
+}
+
+// renewed checks what was unpacked and gives it a new epoch, by which readers
+// notice that positions mean something else now.
+func renewed(dir string) error {
+	found, err := checkOffline(dir)
+	if err != nil {
+		return err
+	}
+	if !found.OK {
+		return fmt.Errorf("the store in the backup is damaged: %s", strings.Join(found.Findings, "; "))
+	}
+	return store.Renew(dir)
+}
+
+// takeOver moves what was unpacked to its place, the database last.
+func takeOver(tmp, data string) error {
+	to := filepath.Join(data, "ca")
+	if err := os.RemoveAll(to); err != nil { // of a restore that was cut off
+		return err
+	}
+	err := os.Rename(filepath.Join(tmp, "ca"), to)
+	if err == nil {
+		err = syncDirectory(to)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // own certificates need none
+		return err
+	}
+	if err := syncDirectory(data); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(tmp, databaseName), filepath.Join(data, databaseName))
+}
+
+func compactCommand() *cobra.Command {
+	return &cobra.Command{Use: "compact", Short: "Make the database of a stopped gateway as small as it can be", Args: cobra.NoArgs,
+		Long: `Write the database anew without free pages, and put it in place of the old one when
+it is whole. The gateway must not run, and the disk needs room for both.`,
+		Example: "  sudo systemctl stop hearthgate\n  hearthgate compact --data /var/lib/hearthgate",
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, err := adminOf(c)
+			if err != nil {
+				return err
+			}
+			data := absolute(a.data)
+			if err := errors.Join(notRunning(c.Context(), data), dataThere(data)); err != nil {
+				return err
+			}
+			before, after, err := store.Compact(data)
+			sameOwner(data)
+			if errors.Is(err, store.ErrLocked) {
+				return fmt.Errorf("%w; stop it first", err)
+			}
+			if err != nil {
+				return err
+			}
+			return a.show(map[string]int64{"before": before, "after": after}, func(w io.Writer) {
+				if after == before {
+					fmt.Fprintf(w, "%s is as small as it can be: %s.\n", filepath.Join(data, databaseName), bytesText(after))
+					return
+				}
+				fmt.Fprintf(w, "%s: %s before, %s now.\n", filepath.Join(data, databaseName), bytesText(before), bytesText(after))
+			})
+		}}
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
 )
 
 // chatter reports 1, 2, 3 … and knows up to which the gateway has acknowledged.
@@ -255,5 +256,16 @@ func TestCheckFindsADamagedBlock(t *testing.T) {
 	}
 	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, bad) {
 		t.Errorf("check changed what it looked at: %v", err)
+	}
+}
+
+// A backup needs room for a copy, and commits come first.
+func TestABackupDoesNotFillTheDisk(t *testing.T) {
+	err := roomForCopy(t.TempDir(), store.Health{FileBytes: 1 << 60})
+	if err == nil || !strings.Contains(err.Error(), "make room") {
+		t.Error(err)
+	}
+	if err := roomForCopy(t.TempDir(), store.Health{FileBytes: 1 << 20}); err != nil {
+		t.Error(err)
 	}
 }

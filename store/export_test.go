@@ -34,10 +34,12 @@ func OpenOn(o Options, fs segment.FS, segmentSize, sealBytes int64) (*Store, err
 	return s.open()
 }
 
-// OpenHeld is OpenOn, with transactions of the database waiting for ready.
-func OpenHeld(o Options, fs segment.FS, segmentSize, sealBytes int64, ready chan struct{}) (*Store, error) {
+// OpenHeld is OpenOn, with transactions of the database waiting for ready, and
+// durable called after each. (OnDurable would wait for a transaction that is held.)
+func OpenHeld(o Options, fs segment.FS, segmentSize, sealBytes int64, ready chan struct{}, durable func()) (*Store, error) {
 	s := newStore(o)
 	s.fs, s.segmentSize, s.sealBytes = fs, segmentSize, sealBytes
+	s.file.durable = durable
 	s.file.fault = func() error { <-ready; return nil }
 	return s.open()
 }

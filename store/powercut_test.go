@@ -129,6 +129,11 @@ func record(t *testing.T, logIn store.LogIn, commits int) (*segmenttest.Disk, *s
 
 // follow notes what is written to the database at path, which has size bytes now.
 func follow(s *store.Store, disk *segmenttest.Disk, path string, size int64) {
+	followWrites(s, disk, path, size)
+	s.OnDurable(func() { disk.Sync("gateway.db") })
+}
+
+func followWrites(s *store.Store, disk *segmenttest.Disk, path string, size int64) {
 	// Of bbolt's syncs there is no hook, but its order is known: pages, sync,
 	// meta page, sync; and a file that grows is synced before.
 	s.OnWrite(func(b []byte, off int64) error {
@@ -143,7 +148,6 @@ func follow(s *store.Store, disk *segmenttest.Disk, path string, size int64) {
 		disk.Write("gateway.db", b, off)
 		return nil
 	})
-	s.OnDurable(func() { disk.Sync("gateway.db") })
 }
 
 // ack notes that one more step is acknowledged after n operations.
@@ -342,11 +346,12 @@ func recoverOn(dir string, image segmenttest.Image) (*segmenttest.Disk, error) {
 	disk := segmenttest.New(files)
 	disk.Put("gateway.db", database)
 	ready := make(chan struct{})
-	s, err := store.OpenHeld(store.Options{Dir: dir, Commit: 0}, disk, cutSegment, cutSeal, ready)
+	s, err := store.OpenHeld(store.Options{Dir: dir, Commit: 0}, disk, cutSegment, cutSeal, ready,
+		func() { disk.Sync("gateway.db") })
 	if err != nil {
 		return nil, err
 	}
-	follow(s, disk, path, int64(len(database)))
+	followWrites(s, disk, path, int64(len(database)))
 	close(ready)
 	return disk, s.Close()
 }

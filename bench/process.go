@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,8 @@ type process struct {
 	began time.Time
 	ended chan struct{}
 	watch string // where perf writes what it sees in a window, "" = nowhere
+
+	watching sync.WaitGroup // perf, whose file is whole only when it has ended
 }
 
 // startProcess starts a server on that core. Its output goes to a file, whose
@@ -84,6 +87,7 @@ func (p *process) wait(d time.Duration) error {
 
 // stop ends the server and waits for it: SIGTERM, and SIGKILL after 20 s.
 func (p *process) stop() {
+	p.watching.Wait()
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
@@ -109,7 +113,7 @@ func (p *process) window(d time.Duration) {
 		fmt.Fprintln(os.Stderr, "perf:", err)
 		return
 	}
-	go perf.Wait()
+	p.watching.Go(func() { perf.Wait() })
 }
 
 // quiet waits until the server has nothing to do: below 2 % of its core for a

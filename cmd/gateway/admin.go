@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
@@ -102,39 +99,82 @@ func answerError(resp *http.Response) error {
 }
 
 // offline answers a request from the data directory while no gateway runs, so
-// that a device can be added before the first start of the service.
+// that a device can be added before the first start of the service. The answer
+// is read as it is made; its end is that of the store, closed and in order.
 func offline(data string, r *http.Request) (*http.Response, error) {
-	if _, err := os.Stat(filepath.Join(data, "gateway.db")); err != nil {
+	if err := dataThere(data); err != nil {
 		return nil, fmt.Errorf("%w, and there is no data of one in %s (start it with hearthgate serve, or give --data)", errNotRunning, data)
 	}
-	log := slog.New(slog.DiscardHandler)
-	s, err := store.Open(store.Options{Dir: data, Log: log})
-	if err != nil {
-		return nil, err
+	body, to := io.Pipe()
+	w := &answer{to: to, header: http.Header{}, begun: make(chan int, 1)}
+	ended := make(chan error, 1)
+	go func() {
+		err := offlineStore(data, func(s *store.Store) (err error) {
+			reg, err := registry.Open(s, protocol.Limits{})
+			if err != nil {
+				return err
+			}
+			defer cutShort(&err)
+			web.New(web.Options{Store: s, Registry: reg, Offline: true}).Admin().ServeHTTP(w, r)
+			w.WriteHeader(http.StatusOK)
+			return nil
+		})
+		if !w.wrote {
+			w.begun <- 0
+		}
+		ended <- err
+		_ = to.CloseWithError(err)
+	}()
+	status := <-w.begun
+	if status == 0 {
+		return nil, <-ended
 	}
-	defer func() { _ = s.Close() }()
-	reg, err := registry.Open(s, protocol.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	w := &recorder{status: http.StatusOK, header: http.Header{}}
-	web.New(web.Options{Store: s, Registry: reg, Log: log, Offline: true}).Admin().ServeHTTP(w, r)
-	return &http.Response{
-		StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header,
-		Body: io.NopCloser(&w.body), Request: r,
-	}, nil
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: w.header, Body: offlineBody{body, ended}, Request: r}, nil
 }
 
-// recorder keeps an answer in memory.
-type recorder struct {
-	status int
+// cutShort makes an error of what ends a handler in the middle of its answer.
+func cutShort(err *error) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		*err = errors.New("the answer ended early; hearthgate check looks for damage")
+	default:
+		panic(p)
+	}
+}
+
+// answer is an http.ResponseWriter whose body is read at the other end of a pipe.
+type answer struct {
+	to     *io.PipeWriter
 	header http.Header
-	body   bytes.Buffer
+	begun  chan int // its status, once; 0 = there is none
+	wrote  bool
 }
 
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if !a.wrote {
+		a.wrote = true
+		a.begun <- status
+	}
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.to.Write(b)
+}
+
+// offlineBody is closed when the store is.
+type offlineBody struct {
+	*io.PipeReader
+	ended chan error
+}
+
+func (b offlineBody) Close() error {
+	_ = b.PipeReader.Close()
+	return <-b.ended
+}
 
 // show prints v as JSON, or lets table print it for people.
 func (a *admin) show(v any, table func(w io.Writer)) error {

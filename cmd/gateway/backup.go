@@ -79,16 +79,13 @@ func (a *admin) backup(ctx context.Context, path string) error {
 }
 
 func (a *admin) backupOffline(ctx context.Context, path string) error {
-	s, err := openOffline(a.data)
-	if err != nil {
+	return offlineStore(a.data, func(s *store.Store) error {
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(writeArchive(ctx, s, absolute(a.data), w)) }()
+		err := saveSynced(path, r)
+		_ = r.Close()
 		return err
-	}
-	defer func() { _ = s.Close(); sameOwner(a.data) }()
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(writeArchive(ctx, s, absolute(a.data), w)) }()
-	err = saveSynced(path, r)
-	_ = r.Close()
-	return err
+	})
 }
 
 // saveSynced is save whose name is on disk, too.
@@ -124,12 +121,17 @@ func (a *admin) ask(ctx context.Context, path string) (*http.Response, error) {
 	return resp, nil
 }
 
-// openOffline opens the store of a gateway that does not run.
-func openOffline(data string) (*store.Store, error) {
+// offlineStore lets f use the store of a gateway that does not run.
+func offlineStore(data string, f func(*store.Store) error) error {
 	if err := dataThere(data); err != nil {
-		return nil, err
+		return err
 	}
-	return store.Open(store.Options{Dir: data, Log: slog.New(slog.DiscardHandler)})
+	defer sameOwner(data)
+	s, err := store.Open(store.Options{Dir: data, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.Close())
 }
 
 func dataThere(data string) error {
@@ -137,30 +139,6 @@ func dataThere(data string) error {
 		return fmt.Errorf("there is no data of a gateway in %s; is --data right?", data)
 	}
 	return nil
-}
-
-// sameOwner gives what root left in a data directory to the directory's owner:
-// the gateway, which is not root, could not start with it. It touches nothing but
-// the store's and the CA's own files, and none that has a name elsewhere.
-func sameOwner(data string) {
-	info, err := os.Stat(data)
-	if err != nil || os.Geteuid() != 0 {
-		return
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	for _, pattern := range []string{"gateway.db*", "gateway.lock", "log-*.seg*", "ca", "ca/*"} {
-		found, _ := filepath.Glob(filepath.Join(data, pattern))
-		for _, path := range found {
-			info, err := os.Lstat(path)
-			if err != nil {
-				continue
-			}
-			is := info.Sys().(*syscall.Stat_t)
-			if is.Uid == 0 && (info.IsDir() || info.Mode().IsRegular() && is.Nlink == 1) {
-				_ = os.Lchown(path, int(owner.Uid), int(owner.Gid))
-			}
-		}
-	}
 }
 
 // sendBackup is the gateway's part. The copy is made in a file without a name on

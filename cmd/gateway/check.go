@@ -40,7 +40,6 @@ where none runs, in its data directory. Exits with 1 if there is any.`,
 			switch {
 			case errors.Is(err, errNotRunning):
 				found, err = checkOffline(a.data)
-				sameOwner(a.data)
 			case err == nil:
 				err = json.NewDecoder(resp.Body).Decode(&found)
 				_ = resp.Body.Close()
@@ -71,23 +70,23 @@ func printChecked(w io.Writer, data string, found checked) {
 }
 
 // checkOffline looks before it opens: opening would set a broken database aside.
-func checkOffline(data string) (checked, error) {
+func checkOffline(data string) (found checked, err error) {
 	if err := dataThere(data); err != nil {
 		return checked{}, err
 	}
-	err := store.Inspect(data)
+	err = store.Inspect(data)
+	sameOwner(data)
 	if errors.Is(err, store.ErrLocked) {
 		return checked{}, err
 	}
 	if err != nil {
 		return checked{Findings: lines(err), Aside: aside(data)}, nil
 	}
-	s, err := openOffline(data)
-	if err != nil {
-		return checked{}, err
-	}
-	found := checkStore(s, data)
-	return found, s.Close()
+	err = offlineStore(data, func(s *store.Store) error {
+		found = checkStore(s, data)
+		return nil
+	})
+	return found, err
 }
 
 func checkStore(s *store.Store, data string) checked {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // Why a link ends.
@@ -103,11 +104,24 @@ func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)
 		return nil, ctx.Err()
 	}
 	if err := t.Error(); err != nil {
+		err = b.named(err)
 		l.end(err)
 		return nil, err
 	}
 	go l.confirm()
 	return l, nil
+}
+
+// named says which settings a refusal is about. MQTT 3.1.1 §3.2.2.3: 4 is a wrong
+// name or password, 5 is not authorized; brokers use the one for the other.
+func (b *Bridge) named(err error) error {
+	switch {
+	case !errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) && !errors.Is(err, packets.ErrorRefusedNotAuthorised):
+		return err
+	case b.o.User == "":
+		return fmt.Errorf("the broker wants an account; set mqtt.user and mqtt.password: %w", err)
+	}
+	return fmt.Errorf("the broker does not let in mqtt.user %q with this mqtt.password: %w", b.o.User, err)
 }
 
 // lost is called when paho noticed the end.

@@ -96,6 +96,9 @@ func TestBrokerThatDeniesSaysSo(t *testing.T) {
 	h := newHome(t)
 	h.run(Options{Broker: "mqtt://hg:wrong@" + m.addr})
 	eventually(t, "refused", func() bool { return strings.Contains(strings.ToLower(h.bridge.Status().Err), "not author") })
+	if err := h.bridge.Status().Err; !strings.Contains(err, `mqtt.user "hg"`) || !strings.Contains(err, "mqtt.password") {
+		t.Errorf("the settings are not named: %s", err)
+	}
 	if s := h.bridge.Status(); strings.Contains(s.Err, "wrong") || strings.Contains(s.Broker, "wrong") {
 		t.Errorf("the password shows: %+v", s)
 	}

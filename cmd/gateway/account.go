@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -83,7 +82,7 @@ func mqttCommand() *cobra.Command {
 		Example: "  echo $PASSWORD | hearthgate mqtt user add homeassistant",
 		RunE: func(c *cobra.Command, args []string) error {
 			if password == "" {
-				if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+				if isTerminal(c.InOrStdin()) {
 					fmt.Fprint(c.ErrOrStderr(), "Password: ")
 				}
 				line, err := bufio.NewReader(c.InOrStdin()).ReadString('\n')

@@ -137,33 +137,46 @@ func (c *Config) check() error {
 
 // load puts the sources over each other: defaults, file, environment, flags.
 func load(file string, env func(string) (string, bool), flags map[string]string) (*Config, error) {
+	c, _, err := loadFrom(file, env, flags)
+	return c, err
+}
+
+// loadFrom is load, and where the value of each setting is from.
+func loadFrom(file string, env func(string) (string, bool), flags map[string]string) (*Config, map[string]string, error) {
 	c := defaults()
+	from := map[string]string{}
 	byName := map[string]setting{}
 	for _, s := range c.settings() {
-		byName[s.name] = s
+		byName[s.name], from[s.name] = s, "default"
 	}
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("config: %w", err)
+			return nil, nil, fmt.Errorf("config: %w", err)
 		}
-		if err := readYAML(file, b, byName); err != nil {
-			return nil, err
+		lines, err := readYAML(file, b, byName)
+		if err != nil {
+			return nil, nil, err
+		}
+		for name, line := range lines {
+			from[name] = fmt.Sprintf("%s:%d", file, line)
 		}
 	}
 	for _, s := range c.settings() {
 		if v, ok := env(envName(s.name)); ok {
 			if err := s.value.Set(v); err != nil {
-				return nil, fmt.Errorf("environment %s: %w", envName(s.name), err)
+				return nil, nil, fmt.Errorf("environment %s: %w", envName(s.name), err)
 			}
+			from[s.name] = "environment " + envName(s.name)
 		}
 		if v, ok := flags[s.name]; ok {
 			if err := s.value.Set(v); err != nil {
-				return nil, fmt.Errorf("--%s: %w", s.name, err)
+				return nil, nil, fmt.Errorf("--%s: %w", s.name, err)
 			}
+			from[s.name] = "flag --" + s.name
 		}
 	}
-	return c, c.check()
+	return c, from, c.check()
 }
 
 // envName of listen.https is HEARTHGATE_LISTEN_HTTPS.

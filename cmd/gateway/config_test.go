@@ -52,9 +52,17 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 		v, ok := map[string]string{"HEARTHGATE_LISTEN_HTTPS": "0.0.0.0:2", "HEARTHGATE_LISTEN_HTTP": ""}[name]
 		return v, ok
 	}
-	c, err := load(file, env, map[string]string{"listen.https": "0.0.0.0:3"})
+	c, from, err := loadFrom(file, env, map[string]string{"listen.https": "0.0.0.0:3"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"listen.https": "flag --listen.https", "listen.http": "environment HEARTHGATE_LISTEN_HTTP",
+		"log.level": file + ":4", "device.window": "default",
+	} {
+		if from[name] != want {
+			t.Errorf("%s is from %q, want %q", name, from[name], want)
+		}
 	}
 	if c.ListenHTTPS != "0.0.0.0:3" || c.ListenHTTP != "" || c.LogLevel != "warn" || c.StoreRetain != 30*24*time.Hour || c.DeviceWindow != 16 {
 		t.Errorf("got %+v", c)
@@ -76,6 +84,8 @@ func TestWrongConfigurationNamesThePlace(t *testing.T) {
 		"twice":            {"log.level: info\nlog:\n  level: warn\n", "log.level is set twice, first in line 1"},
 		"a map for a word": {"log:\n  level: {a: b}\n", "log.level: want a single value"},
 		"not yaml":         {"log: [\n", "config "},
+		"a tab":            {"store:\n\tcommit: 1s\n", ":2:1: there is a tab before commit: 1s; indent with spaces"},
+		"a tab behind":     {"store: # a\tb\n  commit:\t1s\n  \tretain: 1d\n", ":3:3: there is a tab before retain: 1d"},
 		"half a pair":      {"tls.key: k.pem\n", "tls.certificate and tls.key go together"},
 		"heartbeat":        {"device.heartbeat: 1s\n", "device.heartbeat must be 10s to 10m, not 1s"},
 	} {

@@ -11,15 +11,19 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// readYAML sets what the file says. A key is a setting's name, its parts either
-// nested or joined by dots. Errors show the file, the line and the place.
-func readYAML(path string, src []byte, settings map[string]setting) error {
+// readYAML sets what the file says and returns in which line it says what. A key
+// is a setting's name, its parts either nested or joined by dots. Errors show the
+// file, the line and the place.
+func readYAML(path string, src []byte, settings map[string]setting) (lines map[string]int, err error) {
 	w := walker{path: path, settings: settings, seen: map[string]int{}}
-	return w.read(src)
+	return w.seen, w.read(src)
 }
 
 func (w *walker) read(src []byte) error {
 	w.lines = strings.Split(string(src), "\n")
+	if err := w.tabs(); err != nil {
+		return err
+	}
 	file, err := parser.ParseBytes(src, 0)
 	if err != nil {
 		return fmt.Errorf("config %s: %s", w.path, yaml.FormatError(err, false, true))
@@ -30,6 +34,19 @@ func (w *walker) read(src []byte) error {
 		}
 		if err := w.node("", doc.Body); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// tabs refuses tabs at the beginning of a line (YAML 1.2 §6.1).
+func (w *walker) tabs() error {
+	for i, line := range w.lines {
+		rest := strings.TrimLeft(line, " \t")
+		indent := line[:len(line)-len(rest)]
+		if at := strings.IndexByte(indent, '\t'); at >= 0 && strings.TrimSpace(rest) != "" && rest[0] != '#' {
+			w.lines[i] = indent[:at] + "→" + line[at+1:]
+			return w.failAt(i+1, at+1, "there is a tab before %s; indent with spaces, YAML knows no tabs there", strings.TrimSpace(rest))
 		}
 	}
 	return nil
@@ -177,7 +194,10 @@ func distance(a, b string) int {
 
 // fail shows the place: file, line, column, the line itself and a caret.
 func (w *walker) fail(t *token.Token, format string, args ...any) error {
-	line, col := t.Position.Line, t.Position.Column
+	return w.failAt(t.Position.Line, t.Position.Column, format, args...)
+}
+
+func (w *walker) failAt(line, col int, format string, args ...any) error {
 	source := ""
 	if line >= 1 && line <= len(w.lines) {
 		source = w.lines[line-1]

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -32,12 +34,12 @@ type shownDevice struct {
 	Rotating     bool   `json:"rotating,omitempty"`
 	Waiting      int    `json:"waiting,omitempty"`
 	Points       []struct {
-		Name     string `json:"name"`
-		Kind     string `json:"kind"`
-		Unit     string `json:"unit,omitempty"`
-		Settable bool   `json:"settable,omitempty"`
-		Value    any    `json:"value,omitempty"`
-		Time     int64  `json:"time,omitempty"`
+		Name     string          `json:"name"`
+		Kind     string          `json:"kind"`
+		Unit     string          `json:"unit,omitempty"`
+		Settable bool            `json:"settable,omitempty"`
+		Value    json.RawMessage `json:"value,omitempty"`
+		Time     int64           `json:"time,omitempty"`
 	} `json:"points,omitempty"`
 }
 
@@ -172,15 +174,11 @@ func printDevice(w io.Writer, d shownDevice) {
 	_ = t.Flush()
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, p := range d.Points {
-		value := "-"
-		if p.Value != nil {
-			value = fmt.Sprint(p.Value)
-		}
 		settable := ""
 		if p.Settable {
 			settable = "settable"
 		}
-		fmt.Fprintf(t, "  %s\t%s %s\t%s\t%s\t%s\n", p.Name, value, p.Unit, ago(p.Time), p.Kind, settable)
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", p.Name, valueText(p.Value, p.Unit), ago(p.Time), p.Kind, settable)
 	}
 	_ = t.Flush()
 }
@@ -244,9 +242,26 @@ func deviceRevoke() *cobra.Command {
 }
 
 func deviceRemove() *cobra.Command {
-	return &cobra.Command{Use: "remove ID", Short: "Forget a device; its id is never given again", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		return change(c, "DELETE", devicePath(args[0], ""), nil, func(w io.Writer) {
-			fmt.Fprintf(w, "%s is no longer part of the home.\n", args[0])
+	c := &cobra.Command{Use: "remove ID", Short: "Forget a device; its id is never given again", Args: cobra.ExactArgs(1),
+		Long: `Forget a device: its token, its name, what it is, its newest values, and what the
+broker keeps of it. Its id is never given again. What it said stays in the history
+(hearthgate export) until that is as old as store.retain says.`}
+	yes := c.Flags().Bool("yes", false, "do not ask")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		id := args[0]
+		if !*yes {
+			ok, err := confirmed(c.InOrStdin(), c.ErrOrStderr(),
+				fmt.Sprintf("%s is forgotten for good, and its id is never given again; revoke only cuts it off. Remove it?", id))
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return quietError{errors.New("nothing was removed")}
+			}
+		}
+		return change(c, "DELETE", devicePath(id, ""), nil, func(w io.Writer) {
+			fmt.Fprintf(w, "%s is no longer part of the home. What it said stays in hearthgate export until it is older than store.retain.\n", id)
 		})
-	}}
+	}
+	return c
 }

@@ -17,15 +17,6 @@ func newLog(w io.Writer, c *Config) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(tint.NewTextHandler(w, &tint.Options{
-		Level: level, TimeFormat: time.DateTime, NoColor: !isTerminal(w),
+		Level: level, TimeFormat: time.DateTime, NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != "",
 	}))
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
 }

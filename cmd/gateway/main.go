@@ -128,13 +128,19 @@ func settingFlags(c *cobra.Command) {
 
 // configOf loads the configuration that a command was given.
 func configOf(c *cobra.Command) (*Config, error) {
+	cfg, _, err := configFrom(c)
+	return cfg, err
+}
+
+// configFrom is configOf, and where the value of each setting is from.
+func configFrom(c *cobra.Command) (*Config, map[string]string, error) {
 	given := map[string]string{}
 	c.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
 	file := given["config"]
 	if file == "" {
 		file = os.Getenv("HEARTHGATE_CONFIG")
 	}
-	return load(file, os.LookupEnv, given)
+	return loadFrom(file, os.LookupEnv, given)
 }
 
 // adminOf is the connection to the gateway that a command was given.

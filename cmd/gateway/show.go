@@ -9,7 +9,7 @@ import (
 
 func configCommand() *cobra.Command {
 	var example bool
-	c := &cobra.Command{Use: "config", Short: "Show every setting as these flags, the environment and the file make it", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "config", Short: "Show every setting and where it is from: flags, the environment, the file, or the default", Args: cobra.NoArgs}
 	c.Flags().BoolVar(&example, "example", false, "print an example file with all settings at their defaults")
 	settingFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -17,7 +17,7 @@ func configCommand() *cobra.Command {
 			_, err := fmt.Fprint(c.OutOrStdout(), exampleYAML)
 			return err
 		}
-		cfg, err := configOf(c)
+		cfg, from, err := configFrom(c)
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func configCommand() *cobra.Command {
 			}
 			shown[s.name] = v
 			if !asJSON {
-				fmt.Fprintf(c.OutOrStdout(), "%-22s %s\n", s.name, v)
+				fmt.Fprintf(c.OutOrStdout(), "%-22s %-22s %s\n", s.name, v, from[s.name])
 			}
 		}
 		if asJSON {

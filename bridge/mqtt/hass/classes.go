@@ -106,3 +106,10 @@ func unitFor(senml string) unit {
 	}
 	return unit{senml, 1}
 }
+
+// Unit is how people write a SenML unit, and what a value has to be multiplied
+// with to be in it: °C and 1 for Cel, % and 100 for the ratio /.
+func Unit(senml string) (name string, factor int) {
+	u := unitFor(senml)
+	return u.name, u.factor
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// terminal is a pseudo-terminal: what is typed into person is read from program,
+// and the other way round.
+func terminal(t *testing.T) (person, program *os.File) {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = person.Close() })
+	var unlock, number int32
+	size := [4]uint16{24, 60, 0, 0}
+	for _, call := range []struct {
+		request uintptr
+		value   unsafe.Pointer
+	}{{syscall.TIOCSPTLCK, unsafe.Pointer(&unlock)}, {syscall.TIOCGPTN, unsafe.Pointer(&number)}, {syscall.TIOCSWINSZ, unsafe.Pointer(&size)}} {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, person.Fd(), call.request, uintptr(call.value)); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = program.Close() })
+	return person, program
+}
+
+func TestATerminalIsKnown(t *testing.T) {
+	_, program := terminal(t)
+	if width, ok := columns(program); !ok || width != 60 {
+		t.Errorf("the terminal is %d wide, %v", width, ok)
+	}
+	null, err := os.Open(os.DevNull)
+	must(t, err)
+	defer func() { _ = null.Close() }()
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer func() { _, _ = r.Close(), w.Close() }()
+	for _, f := range []any{null, r, w, &bytes.Buffer{}, strings.NewReader("")} {
+		if isTerminal(f) {
+			t.Errorf("%v is taken for a terminal", f)
+		}
+	}
+}
+
+// A person is asked before a device is forgotten; a script is not.
+func TestRemovingADeviceAsksAPerson(t *testing.T) {
+	data := newHome(t)
+	for _, id := range []string{"kitchen", "hall", "attic"} {
+		mustType(t, "device", "add", id, "--data", data)
+	}
+	remove := func(answer string, args ...string) error {
+		person, program := terminal(t)
+		_, err := io.WriteString(person, answer)
+		must(t, err)
+		root := rootCommand()
+		root.SetArgs(append([]string{"device", "remove", "--data", data}, args...))
+		root.SetIn(program)
+		root.SetOut(io.Discard)
+		root.SetErr(program)
+		return root.ExecuteContext(t.Context())
+	}
+	if err := remove("n\n", "kitchen"); err == nil {
+		t.Error("it was removed although the person said no")
+	}
+	if err := remove("\n", "kitchen"); err == nil {
+		t.Error("it was removed although the person said nothing")
+	}
+	if out := mustType(t, "device", "list", "--data", data); !strings.Contains(out, "kitchen") {
+		t.Error(out)
+	}
+	must(t, remove("y\n", "kitchen"))
+	must(t, remove("", "hall", "--yes"))
+	if out := mustType(t, "device", "remove", "attic", "--data", data); !strings.Contains(out, "store.retain") {
+		t.Error(out)
+	}
+	if out := mustType(t, "device", "list", "--data", data); !strings.Contains(out, "No devices") {
+		t.Error(out)
+	}
+}

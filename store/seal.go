@@ -204,7 +204,7 @@ func (s *Store) trySeal(job *sealing) error {
 		s.sealedUpTo(sealed, read)
 	}
 	s.seal.record = job.record
-	s.segments.Release(job.record)
+	s.segments.Release(job.record, job.record)
 	return nil
 }
 

@@ -41,6 +41,7 @@ func (s *Store) openSegments() error {
 	if err != nil {
 		return err
 	}
+	l.Release(s.seal.record, s.seal.record)
 	s.segments = l
 	if s.committer.unsealed > 0 {
 		s.committer.sealedSince = time.Now().Add(-sealAfter) // at once

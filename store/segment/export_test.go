@@ -9,3 +9,11 @@ func EncodeExample() []byte {
 	encodeRecord(r, m, 7, []byte("hello"))
 	return append(h, r...)
 }
+
+// Places is how many there are in memory.
+func (l *Log) Places() (n int) {
+	for _, s := range l.live {
+		n += len(s.index)
+	}
+	return n
+}

@@ -118,6 +118,11 @@ func decodeRecord(b []byte, m mark) (number uint64, payload []byte, what found) 
 	return number, b[recordHeader:end], record
 }
 
+// looksLike reports whether b begins as a record of this epoch does.
+func looksLike(b []byte, epoch uint64) bool {
+	return bytes.Equal(b[4:8], recordMagic) && binary.LittleEndian.Uint64(b[8:]) == epoch
+}
+
 // markOf is the mark of the record at the beginning of b, if there is one.
 func markOf(b []byte, epoch uint64) (m mark, ok bool) {
 	if len(b) < recordHeader {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,10 +35,11 @@ func nameNumber(name string) (n int, ok bool) {
 	return n, err == nil && n > 0 && segmentName(n) == name
 }
 
-// Open reads what is there and calls replay for each record behind after, in
+// Open reads what is there behind after and calls replay for each record, in
 // order. A record that was cut while it was written ends its segment; damage is
 // reported, and reading goes on behind it. What was replayed is durable, also
-// if the process before was killed between its write and its sync.
+// if the process before was killed between its write and its sync. Segments
+// that have nothing behind after are left alone until somebody reads them.
 //
 // Nothing is written: the first record begins a segment, so that none is ever
 // written behind what another process left.
@@ -54,7 +56,7 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 	if o.Damaged == nil {
 		o.Damaged = func(string, error) {}
 	}
-	l := &Log{o: o}
+	l := &Log{o: o, sealed: after}
 	names, err := l.list()
 	if err != nil {
 		return nil, fmt.Errorf("list the log's segments: %w", err)
@@ -65,13 +67,22 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 	slices.SortFunc(l.live, func(a, b *segment) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.sequence, b.sequence))
 	})
-	l.cutSuperseded()
+	l.limit()
+	for _, s := range l.live {
+		if s.last <= after {
+			continue
+		}
+		s.take(l.scan(s, s.last))
+		if err := s.file.Sync(); err != nil { // what is read was not made durable by anyone yet
+			o.Damaged(s.name, err)
+			s.distrust = true
+		}
+	}
 	last, err := l.replay(after, replay)
 	l.next = last + 1
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.Release(after)
 	return l, nil
 }
 
@@ -121,44 +132,62 @@ func (l *Log) list() (names []string, err error) {
 	return names, err
 }
 
-// examine finds the records of one file. One without any is free.
+// examine looks at the header of one file. One of another epoch is free.
 func (l *Log) examine(name string) {
 	f, err := l.o.FS.Open(name, Read)
 	if err != nil {
 		l.o.Damaged(name, err)
 		return
 	}
-	b, err := readAll(f)
+	size, err := f.Size()
 	if err != nil {
 		l.o.Damaged(name, err)
 	}
-	h, valid := decodeHeader(b)
+	b := make([]byte, headerSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.o.Damaged(name, err)
+	}
+	h, valid := decodeHeader(b[:n])
 	l.sequence = max(l.sequence, h.sequence)
-	s := &segment{name: name, mark: h.mark, sequence: h.sequence, first: h.first, size: int64(len(b)), file: f}
-	block := int(h.block)
-	if !valid { // its first record knows what is missing
-		block = leastBlock
-		if len(b) > headerSpace {
-			s.mark, valid = markOf(b[headerSpace:], l.o.Epoch)
-		}
-		if valid {
-			l.o.Damaged(name+" at byte 0", errors.New("the header is damaged"))
-			s.damaged = true
-		}
+	s := &segment{name: name, mark: h.mark, sequence: h.sequence, first: h.first, size: size, file: f, layout: layout{last: math.MaxUint64, end: size}}
+	if !valid {
+		valid = l.guess(s)
 	}
 	if valid && s.mark.epoch == l.o.Epoch {
-		l.scan(s, b, block)
-	}
-	if len(s.records) > 0 || s.first > 0 && valid && s.mark.epoch == l.o.Epoch {
-		if err := f.Sync(); err != nil { // what is read was not made durable by anyone yet
-			l.o.Damaged(name, err)
-			s.distrust = true
-		}
 		l.live = append(l.live, s)
 		return
 	}
 	_ = f.Close()
 	l.giveBack(s)
+}
+
+// guess takes from the first record of s what a damaged header does not say.
+func (l *Log) guess(s *segment) bool {
+	begin := make([]byte, recordHeader)
+	if n, _ := s.file.ReadAt(begin, headerSpace); n < len(begin) || !looksLike(begin, l.o.Epoch) {
+		return false
+	}
+	b, err := readAll(s.file)
+	if err != nil {
+		l.o.Damaged(s.name, err)
+	}
+	m, ok := markOf(b[headerSpace:], l.o.Epoch)
+	if !ok {
+		return false
+	}
+	l.o.Damaged(s.name+" at byte 0", errors.New("the header is damaged"))
+	s.mark, s.damaged = m, true
+	s.first, _, _ = decodeRecord(b[headerSpace:], m)
+	return true
+}
+
+// limit ends segments where the next one begins: what is behind that in them
+// was given up, and is in the next one.
+func (l *Log) limit() {
+	for i := len(l.live) - 2; i >= 0; i-- {
+		l.live[i].last = l.live[i+1].first - 1
+	}
 }
 
 // readAll reads a file; a part that cannot be read is zeros, and reported.
@@ -181,84 +210,67 @@ func readAll(f File) (b []byte, err error) {
 	return b, err
 }
 
-// scan finds the records in b, the content of s.
-func (l *Log) scan(s *segment, b []byte, block int) {
+// scan finds the records of s up to number last and tells where they are. What
+// lies between two whose numbers follow each other is padding.
+func (l *Log) scan(s *segment, last uint64) (found layout) {
+	b, err := readAll(s.file)
+	if err != nil {
+		l.o.Damaged(s.name, err)
+	}
+	cut := 0
+	found.last, found.end = s.first-1, headerSpace
 	for off := headerSpace; off < len(b); {
 		number, payload, what := decodeRecord(b[off:], s.mark)
-		if what == record && (len(s.records) == 0 || number == s.last()+1) {
-			if s.first == 0 {
-				s.first = number
+		if what != record || number <= found.last {
+			if what == torn && cut == 0 {
+				cut = off
 			}
-			s.records = append(s.records, place{number, uint32(off), uint32(len(payload))})
-			off += int(padded(recordHeader+len(payload), block))
+			off += leastBlock
 			continue
 		}
-		at := l.resume(s, b, off)
-		if at < 0 {
-			if what == torn {
-				l.o.Log.Info("a record that was not finished was cut off", "segment", s.name, "byte", off)
-			}
-			return
+		if number > last {
+			return found
 		}
-		s.damaged = true
-		l.o.Damaged(fmt.Sprintf("%s from byte %d to %d", s.name, off, at), errors.New("no record can be read there"))
-		number, payload, _ = decodeRecord(b[at:], s.mark)
-		if s.first == 0 {
-			s.first = number
+		lost := number != found.last+1
+		if lost {
+			found.damaged = true
+			l.o.Damaged(fmt.Sprintf("%s from byte %d to %d", s.name, found.end, off), errors.New("no record can be read there"))
 		}
-		s.records = append(s.records, place{number, uint32(at), uint32(len(payload))})
-		off = at + int(padded(recordHeader+len(payload), block))
+		n := padded(recordHeader+len(payload), leastBlock)
+		found.add(number, int64(off), n, lost)
+		off, cut = off+int(n), 0
 	}
-}
-
-// resume finds the next record behind a place at which there is none, -1 when
-// there is no more: the end of the segment.
-func (l *Log) resume(s *segment, b []byte, off int) int {
-	for off = (off/leastBlock + 1) * leastBlock; off < len(b); off += leastBlock {
-		number, _, what := decodeRecord(b[off:], s.mark)
-		if what == record && (len(s.records) == 0 || number > s.last()) {
-			return off
-		}
+	if cut > 0 {
+		l.o.Log.Info("a record that was not finished was cut off", "segment", s.name, "byte", cut)
 	}
-	return -1
-}
-
-// cutSuperseded drops records that were given up: a segment that was begun later
-// has another one of their number.
-func (l *Log) cutSuperseded() {
-	for i := len(l.live) - 2; i >= 0; i-- {
-		s, next := l.live[i], l.live[i+1]
-		for len(s.records) > 0 && s.last() >= next.first {
-			s.records = s.records[:len(s.records)-1]
-		}
-		if next.first < s.first { // cannot be, but must not hide the next
-			s.first = next.first
-		}
-	}
+	return found
 }
 
 // replay calls f for the records behind after and returns the last number.
 func (l *Log) replay(after uint64, f func(number uint64, payload []byte) error) (last uint64, err error) {
 	last = after
 	for _, s := range l.live {
-		for _, p := range s.records {
-			if p.number <= last {
-				continue
-			}
-			if p.number != last+1 && last > 0 {
-				l.o.Damaged(fmt.Sprintf("records %d to %d of the log", last+1, p.number-1), errors.New("they are missing"))
-			}
-			b, err := l.Read(p.number)
-			if err != nil {
-				l.o.Damaged(fmt.Sprintf("record %d of the log", p.number), err)
-				last = p.number
-				continue
-			}
-			if err := f(p.number, b); err != nil {
-				return last, err
-			}
-			last = p.number
+		if s.last <= after {
+			continue
 		}
+		_, serr := l.walk(s, place{s.first, headerSpace}, s.last, func(number uint64, payload []byte) bool {
+			if number <= last {
+				return true
+			}
+			if number != last+1 && last > 0 {
+				l.o.Damaged(fmt.Sprintf("records %d to %d of the log", last+1, number-1), errors.New("they are missing"))
+			}
+			last = number
+			err = f(number, payload)
+			return err == nil
+		})
+		if err != nil {
+			return last, err
+		}
+		if serr != nil {
+			l.o.Damaged(s.name, serr)
+		}
+		last = max(last, s.last)
 	}
 	return last, nil
 }

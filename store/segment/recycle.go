@@ -16,13 +16,10 @@ func (l *Log) begin(payload int) error {
 	l.making.Lock()
 	defer l.making.Unlock()
 	size := max(l.o.Size, headerSpace+padded(recordHeader+payload, mostBlock))
-	l.mu.RLock()
-	used := l.bytes()
-	l.mu.RUnlock()
-	if used+size > l.o.Budget && used > 0 {
+	l.end()
+	if !l.makeRoom(size) {
 		return ErrFull
 	}
-	l.end()
 	name, err := l.take(size)
 	if err != nil {
 		return err
@@ -34,7 +31,7 @@ func (l *Log) begin(payload int) error {
 		_ = l.o.FS.Remove(name) // it held nothing, and is not trusted again
 		return err
 	}
-	s := &segment{name: name, mark: h.mark, sequence: h.sequence, first: h.first, size: size, file: read, open: true}
+	s := &segment{name: name, mark: h.mark, sequence: h.sequence, first: h.first, size: size, file: read, open: true, scanned: true, layout: layout{last: h.first - 1, end: headerSpace}}
 	l.out, l.begun, l.block, l.at = out, s, int(h.block), headerSpace
 	l.mu.Lock()
 	l.live = append(l.live, s)
@@ -138,25 +135,64 @@ func (l *Log) Prepare() error {
 	return nil
 }
 
-// Release says that records up to number are durable elsewhere. Segments that
-// have none behind that may be used again, apart from the one being written.
-func (l *Log) Release(number uint64) {
+// Release says that records up to passed are not wanted any more, and that those
+// up to sealed are durable elsewhere. Segments of which both is true may be used
+// again, apart from the one being written. What is only sealed is kept while the
+// budget allows.
+func (l *Log) Release(passed, sealed uint64) {
 	l.making.Lock()
 	defer l.making.Unlock()
 	l.mu.Lock()
-	var gone []*segment
-	l.live = slices.DeleteFunc(l.live, func(s *segment) bool {
-		used := s.open || len(s.records) > 0 && s.last() > number
-		if !used {
-			gone = append(gone, s)
+	l.sealed = max(l.sealed, sealed)
+	to := min(passed, l.sealed)
+	l.mu.Unlock()
+	l.remove(func(s *segment) bool { return s.last <= to })
+}
+
+// makeRoom drops segments until one of size bytes fits into the budget: the
+// oldest, and none that is not sealed. The caller holds making.
+func (l *Log) makeRoom(size int64) bool {
+	for {
+		l.mu.RLock()
+		used, sealed := l.bytes(), l.sealed
+		var oldest *segment
+		if len(l.live) > 0 {
+			oldest = l.live[0]
 		}
-		return !used
+		l.mu.RUnlock()
+		if oldest == nil || used+size <= l.o.Budget {
+			return true
+		}
+		if l.remove(func(s *segment) bool { return s == oldest && s.last <= sealed }) == 0 {
+			return false
+		}
+		l.mu.Lock()
+		l.stats.Dropped++
+		l.mu.Unlock()
+	}
+}
+
+// remove takes those segments out of the log that are not written to, and gives
+// their files back, or lets the last reader do that. The caller holds making.
+func (l *Log) remove(which func(*segment) bool) (n int) {
+	l.mu.Lock()
+	var unread []*segment
+	l.live = slices.DeleteFunc(l.live, func(s *segment) bool {
+		if s.open || !which(s) {
+			return false
+		}
+		n++
+		if s.gone = true; s.readers == 0 {
+			unread = append(unread, s)
+		}
+		return true
 	})
 	l.mu.Unlock()
-	for _, s := range gone {
+	for _, s := range unread {
 		_ = s.file.Close()
 		l.giveBack(s)
 	}
+	return n
 }
 
 // giveBack frees a segment that is not live any more. The caller holds making.

@@ -4,6 +4,8 @@
 //
 // The package knows nothing of what is in a record and starts no goroutines.
 // One goroutine appends; reading, releasing and preparing may happen beside it.
+// What is in memory is small however much is kept: the place of a record in each
+// 32 KiB, and of segments that nobody reads not even that.
 // FORMAT.md draws the bytes; fs.go is all that it asks of a file system.
 package segment
 
@@ -18,7 +20,7 @@ import (
 // Errors that callers branch on.
 var (
 	ErrGone = errors.New("the record is not in the log any more")
-	ErrFull = errors.New("the log has reached its budget and waits until it is sealed")
+	ErrFull = errors.New("the log has reached its budget with records that are nowhere else")
 )
 
 // Defaults of Options.
@@ -35,7 +37,7 @@ type Options struct {
 	FS      FS     // must be set
 	Epoch   uint64 // records of another epoch are stale
 	Size    int64  // of a segment, DefaultSize
-	Budget  int64  // bytes of all that are in use, DefaultBudget
+	Budget  int64  // bytes of all that are in use, DefaultBudget; beyond it the oldest go that are sealed
 	Log     *slog.Logger
 	Damaged func(what string, err error) // called for each damaged place; nil = nobody
 }
@@ -59,17 +61,21 @@ type Log struct {
 	names    int      // the highest number in a name so far
 	damaged  int      // segments that were set aside
 
-	mu    sync.RWMutex // held for reading while a file of live is read
-	live  []*segment   // in the order of their records
-	stats Stats
+	mu     sync.RWMutex
+	live   []*segment // in the order of their records
+	sealed uint64     // records up to here are elsewhere, too
+	closed bool
+	stats  Stats
 }
 
-// Stats are counts since Open, Bytes aside.
+// Stats are counts since Open, Bytes and Unsealed aside.
 type Stats struct {
-	Bytes   int64  // of the segments in use
-	Written uint64 // bytes handed to the file system
-	Writes  uint64 // each with its sync
-	Begun   uint64 // segments
+	Bytes    int64  // of the segments in use
+	Unsealed int64  // of those with records that are in the log alone
+	Written  uint64 // bytes handed to the file system
+	Writes   uint64 // each with its sync
+	Begun    uint64 // segments
+	Dropped  uint64 // segments that went although somebody might want to read them
 }
 
 // A segment is one file with records in it.
@@ -82,25 +88,45 @@ type segment struct {
 	file     File // to read from
 
 	// Guarded by Log.mu.
+	layout
 	open     bool // more is written to it
-	records  []place
+	scanned  bool // layout is what it has; else it is as much as it can have
+	readers  int  // in it now; its file is theirs until they have left
+	gone     bool // from the log: the last reader gives it back
 	distrust bool // a write or a sync failed: never to be used again
-	damaged  bool // a part cannot be read: to be set aside
+}
+
+// layout is what lies where in a segment.
+type layout struct {
+	last    uint64  // number of the last record, or the one before the first
+	end     int64   // where that one ends
+	index   []place // of one record in each indexEvery bytes, and of all behind a damaged place
+	damaged bool    // a part cannot be read: to be set aside
 }
 
 // place is where a record lies.
 type place struct {
 	number uint64
 	off    uint32
-	length uint32 // of its payload
 }
 
-// last is the number of the last record, or the one before the first.
-func (s *segment) last() uint64 {
-	if n := len(s.records); n > 0 {
-		return s.records[n-1].number
+// indexEvery is how far places in memory are apart, in bytes: what is between
+// is found by reading.
+const indexEvery = 32 << 10
+
+// add takes the record in that lies at off and is n bytes long with its padding.
+// after says that something unreadable lies before it.
+func (a *layout) add(number uint64, off, n int64, after bool) {
+	if k := len(a.index); k == 0 || after || off-int64(a.index[k-1].off) >= indexEvery {
+		a.index = append(a.index, place{number, uint32(off)})
 	}
-	return s.first - 1
+	a.last, a.end = number, off+n
+}
+
+// take replaces what s could have by what was found.
+func (s *segment) take(found layout) {
+	found.damaged = found.damaged || s.damaged
+	s.layout, s.scanned = found, true
 }
 
 // Append writes one record and returns its number when it is durable. After an
@@ -121,7 +147,7 @@ func (l *Log) Append(payload []byte) (number uint64, err error) {
 	}
 	number = l.next
 	l.mu.Lock()
-	l.begun.records = append(l.begun.records, place{number, uint32(l.at), uint32(len(payload))})
+	l.begun.add(number, l.at, n, false)
 	l.mu.Unlock()
 	l.at += n
 	l.next++
@@ -155,7 +181,7 @@ func (l *Log) abandon() {
 	l.begun.distrust = true
 	l.mu.Unlock()
 	l.end()
-	l.Release(0) // it may be empty
+	l.Release(0, 0) // it may be empty
 }
 
 // end closes the segment that is written to, if there is one.
@@ -170,54 +196,17 @@ func (l *Log) end() {
 	l.mu.Unlock()
 }
 
-// Read returns the payload of a record. ErrGone: it was released.
-func (l *Log) Read(number uint64) ([]byte, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	s, p, ok := l.find(number)
-	if !ok {
-		return nil, ErrGone
-	}
-	b := make([]byte, recordHeader+int(p.length))
-	if _, err := s.file.ReadAt(b, int64(p.off)); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read record %d from %s: %w", number, s.name, err)
-	}
-	n, payload, what := decodeRecord(b, s.mark)
-	if what != record || n != number {
-		return nil, fmt.Errorf("%s: record %d at byte %d is damaged", s.name, number, p.off)
-	}
-	return payload, nil
-}
-
-// find is where a record lies. The caller holds mu.
-func (l *Log) find(number uint64) (*segment, place, bool) {
-	for i := len(l.live) - 1; i >= 0; i-- {
-		s := l.live[i]
-		if len(s.records) == 0 || number < s.records[0].number {
-			continue
-		}
-		low, high := 0, len(s.records)
-		for low < high {
-			if mid := (low + high) / 2; s.records[mid].number < number {
-				low = mid + 1
-			} else {
-				high = mid
-			}
-		}
-		if low == len(s.records) || s.records[low].number != number {
-			return nil, place{}, false
-		}
-		return s, s.records[low], true
-	}
-	return nil, place{}, false
-}
-
 // Stats of the log now.
 func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	st := l.stats
 	st.Bytes = l.bytes()
+	for _, s := range l.live {
+		if s.last > l.sealed {
+			st.Unsealed += s.size
+		}
+	}
 	return st
 }
 
@@ -236,8 +225,11 @@ func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.live {
-		err = errors.Join(err, s.file.Close())
+		if s.readers == 0 {
+			err = errors.Join(err, s.file.Close())
+		}
+		s.gone = true
 	}
-	l.live = nil
+	l.live, l.closed = nil, true
 	return err
 }

@@ -213,7 +213,7 @@ func TestReleasedSegmentsAreUsedAgain(t *testing.T) {
 	for n := 1; n <= 2000; n++ {
 		write(t, l, n, n)
 		if n%20 == 0 {
-			l.Release(uint64(n))
+			l.Release(uint64(n), uint64(n))
 			if err := l.Prepare(); err != nil {
 				t.Fatal(err)
 			}
@@ -307,7 +307,7 @@ func TestDamageIsNamedAndReadingGoesOnBehindIt(t *testing.T) {
 			t.Fatalf("record %d, %v", n, err)
 		}
 		before, _ := reborn.List()
-		l.Release(100)
+		l.Release(100, 100)
 		if after, _ := reborn.List(); len(h.damaged) > 0 && slices.Equal(before, after) || len(after) != len(before) && len(h.damaged) == 0 && len(after) < 2 {
 			t.Fatalf("damage %v: %v became %v", h.damaged, before, after)
 		}
@@ -388,7 +388,7 @@ func TestAFailedWriteIsTriedInAnotherSegment(t *testing.T) {
 			}
 			_, h := open(t, segmenttest.New(d.Content()), 0)
 			h.expect(t, 1, 10)
-			l.Release(10)
+			l.Release(10, 10)
 			if names, _ := d.List(); len(names) > 2 || slices.Contains(names, "log-0001.seg") {
 				t.Errorf("files afterwards: %v; the first one is not to be trusted", names)
 			}
@@ -434,10 +434,112 @@ func TestTheBudgetIsKept(t *testing.T) {
 	if !errors.Is(err, segment.ErrFull) || l.Stats().Bytes > 3*small {
 		t.Fatalf("after %d records and %d bytes: %v", n, l.Stats().Bytes, err)
 	}
-	l.Release(n - 1)
+	l.Release(n-1, n-1)
 	if number, err := l.Append(nil); err != nil || number != n {
 		t.Errorf("record %d, %v", number, err)
 	}
+}
+
+// What is sealed stays while somebody may want to read it and the budget allows;
+// beyond it the oldest goes.
+func TestWhatIsOnlySealedGoesWhenTheBudgetIsSpent(t *testing.T) {
+	d := segmenttest.New(nil)
+	h := &history{}
+	o := options(d, h)
+	o.Budget = 4 * small
+	l, err := segment.Open(o, 0, h.note(t, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 400; n++ {
+		write(t, l, n, n)
+		l.Release(0, uint64(n))
+		if st := l.Stats(); st.Bytes > o.Budget {
+			t.Fatalf("%d bytes", st.Bytes)
+		}
+	}
+	first := l.Extents()[0].First
+	if l.Stats().Dropped == 0 || first == 1 {
+		t.Errorf("%+v, the first record is %d", l.Stats(), first)
+	}
+	if err := l.Scan(first-1, nil); !errors.Is(err, segment.ErrGone) {
+		t.Errorf("what was dropped: %v", err)
+	}
+	_ = l.Close()
+	l, h = open(t, d, 400)
+	h.expect(t, 1, 0)
+	next := int(first)
+	if err := l.Scan(first, func(n uint64, b []byte) bool {
+		if n != uint64(next) || string(b) != payload(next) {
+			t.Errorf("record %d is %d, %.20q", next, n, b)
+		}
+		next++
+		return true
+	}); err != nil || next != 401 {
+		t.Errorf("read up to %d, %v", next-1, err)
+	}
+	l.Release(400, 400)
+	if n := len(l.Extents()); n != 0 {
+		t.Errorf("%d segments are left", n)
+	}
+}
+
+// A reader inside of a segment can read it to its end, whatever becomes of it.
+func TestAReaderIsNotDisturbedByARelease(t *testing.T) {
+	d := segmenttest.New(nil)
+	l, _ := open(t, d, 0)
+	write(t, l, 1, 200)
+	last := l.Extents()[0].Last
+	read := uint64(0)
+	err := l.Scan(1, func(n uint64, b []byte) bool {
+		if string(b) != payload(int(n)) {
+			t.Errorf("record %d is %.20q", n, b)
+		}
+		if read = n; n == 1 {
+			l.Release(200, 200)
+			write(t, l, 201, 400)
+		}
+		return true
+	})
+	if read != last || !errors.Is(err, segment.ErrGone) {
+		t.Errorf("read up to %d of %d, %v", read, last, err)
+	}
+	l.Release(400, 400)
+	if names, _ := d.List(); len(names) > 3 {
+		t.Errorf("files %v", names)
+	}
+}
+
+// Days of a reader that is away cost disk, not memory.
+func TestAMillionRecordsAreSmallInMemory(t *testing.T) {
+	fs := segment.Dir(t.TempDir())
+	o := segment.Options{FS: fs, Epoch: epoch, Size: 1 << 20}
+	l, err := segment.Open(o, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 6000 {
+		if _, err := l.Append(make([]byte, 300)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, bytes := l.Places(), l.Stats().Bytes; int64(n) > bytes/(16<<10) {
+		t.Errorf("%d places of %d bytes", n, bytes)
+	}
+	_ = l.Close()
+	l, err = segment.Open(o, 6000, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := l.Places(); n > 40 { // those of the last one
+		t.Errorf("%d places of segments that nobody reads", n)
+	}
+	for _, n := range []uint64{1, 1500, 3333, 5999, 6000} {
+		if _, err := l.Read(n); err != nil {
+			t.Errorf("record %d: %v", n, err)
+		}
+	}
+	_ = l.Close()
 }
 
 // Power is cut at every place of a log that is written, released and recycled.
@@ -465,7 +567,7 @@ func TestPowerCuts(t *testing.T) {
 		acked = note(acked[:min(len(acked), d.Len())], n)
 		if n%17 == 0 {
 			released = note(released[:min(len(released), d.Len())], n)
-			l.Release(uint64(n))
+			l.Release(uint64(n), uint64(n))
 		}
 		if n == 70 || n == 110 { // a record that fails
 			d.Fault = func(what, _ string) error {

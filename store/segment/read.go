@@ -1,0 +1,180 @@
+package segment
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// readAtOnce is how much of a segment is read in one go.
+const readAtOnce = 64 << 10
+
+// Scan calls f for the records from number on, in order, until f returns false
+// or there are no more. Payloads may be kept. ErrGone: the log begins behind
+// number; see Extents. Damaged records are reported and left out.
+//
+// Nothing is locked while the disk is read or f runs. What is released meanwhile
+// stays readable until Scan is out of it.
+func (l *Log) Scan(number uint64, f func(number uint64, payload []byte) bool) error {
+	for {
+		s, at, last, err := l.enter(number)
+		if s == nil {
+			return err
+		}
+		more, err := l.walk(s, at, last, func(n uint64, payload []byte) bool {
+			return n < number || f(n, payload)
+		})
+		l.leave(s)
+		if !more || err != nil {
+			return err
+		}
+		number = last + 1
+	}
+}
+
+// enter finds the segment in which record number is, or the first behind it,
+// and keeps it from being used again. at is where to begin, last the number of
+// its last record now; nil: there is none.
+func (l *Log) enter(number uint64) (s *segment, at place, last uint64, err error) {
+	for {
+		l.mu.Lock()
+		if l.closed || len(l.live) > 0 && number < l.live[0].first {
+			l.mu.Unlock()
+			return nil, at, 0, ErrGone
+		}
+		i, _ := slices.BinarySearchFunc(l.live, number, func(s *segment, n uint64) int { return cmp.Compare(s.last, n) })
+		for i < len(l.live) && l.live[i].last < l.live[i].first { // nothing in it
+			i++
+		}
+		if i == len(l.live) {
+			l.mu.Unlock()
+			return nil, at, 0, nil
+		}
+		s = l.live[i]
+		s.readers++
+		if s.scanned || number <= s.first { // its first record lies at its beginning
+			break
+		}
+		l.mu.Unlock()
+		found := l.scan(s, s.last)
+		l.mu.Lock()
+		s.take(found)
+		l.mu.Unlock()
+		l.leave(s)
+	}
+	defer l.mu.Unlock()
+	at = place{s.first, headerSpace}
+	if k, _ := slices.BinarySearchFunc(s.index, number+1, func(p place, n uint64) int { return cmp.Compare(p.number, n) }); k > 0 {
+		at = s.index[k-1]
+	}
+	return s, at, s.last, nil
+}
+
+// leave is the end of enter.
+func (l *Log) leave(s *segment) {
+	l.mu.Lock()
+	s.readers--
+	back, closed := s.gone && s.readers == 0, l.closed
+	l.mu.Unlock()
+	if !back {
+		return
+	}
+	_ = s.file.Close()
+	if !closed {
+		l.making.Lock()
+		defer l.making.Unlock()
+		l.giveBack(s)
+	}
+}
+
+// walk reads s from at on up to the record last, and says whether f wants more.
+func (l *Log) walk(s *segment, at place, last uint64, f func(number uint64, payload []byte) bool) (more bool, err error) {
+	var b []byte // of the segment, from begin on
+	var begin int64
+	fill := func(off, n int64) error {
+		if off >= begin && off+n <= begin+int64(len(b)) {
+			return nil
+		}
+		b, begin = make([]byte, min(max(n, readAtOnce), s.size-off)), off
+		got, err := s.file.ReadAt(b, off)
+		if b = b[:got]; int64(got) < n {
+			return fmt.Errorf("read %s at byte %d: %w", s.name, off, cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+		return nil
+	}
+	before := at.number - 1
+	for off := int64(at.off); before < last && off+recordHeader <= s.size; {
+		if err := fill(off, recordHeader); err != nil {
+			return false, err
+		}
+		if head := b[off-begin:]; looksLike(head, s.mark.epoch) {
+			n := min(recordHeader+int64(binary.LittleEndian.Uint32(head[32:])), s.size-off)
+			if err := fill(off, n); err != nil {
+				return false, err
+			}
+		}
+		number, payload, what := decodeRecord(b[off-begin:], s.mark)
+		if what != record || number <= before || number > last {
+			off += leastBlock
+			continue
+		}
+		if number != before+1 {
+			l.lost(s, before+1, number-1)
+		}
+		before = number
+		if !f(number, payload) {
+			return false, nil
+		}
+		off += padded(recordHeader+len(payload), leastBlock)
+	}
+	if before < last {
+		l.lost(s, before+1, last)
+	}
+	return true, nil
+}
+
+// lost reports records that should be there, unless the segment is known to be
+// damaged.
+func (l *Log) lost(s *segment, from, to uint64) {
+	l.mu.Lock()
+	known := s.damaged
+	s.damaged = true
+	l.mu.Unlock()
+	if !known {
+		l.o.Damaged(fmt.Sprintf("records %d to %d of the log, in %s", from, to, s.name), errors.New("they cannot be read"))
+	}
+}
+
+// An Extent is what the log has of one segment.
+type Extent struct {
+	First, Last uint64 // records, First - 1 if there are none
+	Bytes       int64  // of them, about
+}
+
+// Extents are the segments of the log, in order.
+func (l *Log) Extents() []Extent {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	all := make([]Extent, 0, len(l.live))
+	for _, s := range l.live {
+		all = append(all, Extent{s.first, s.last, s.end - headerSpace})
+	}
+	return all
+}
+
+// Read returns the payload of one record. ErrGone: it is not there.
+func (l *Log) Read(number uint64) (found []byte, err error) {
+	err = l.Scan(number, func(n uint64, payload []byte) bool {
+		if n == number {
+			found = payload
+		}
+		return false
+	})
+	if found == nil && err == nil {
+		err = ErrGone
+	}
+	return found, err
+}

@@ -23,11 +23,15 @@ func backupCommand() *cobra.Command {
 to this moment, tokens, settings of devices, and the local CA. FILE is a tar file
 and gets its name when it is whole and on disk.
 
+While the gateway runs the copy is made at --rate, so that devices wait no longer
+for their acknowledgements; without one it is as fast as the disk.
+
 It contains secrets: the CA's private key lets whoever has it pose as your
 gateway. Keep it as you keep a key. It does not contain the configuration file
 and the certificate of tls.certificate.`,
 		Example: "  hearthgate backup home.tar\n  hearthgate backup --verify home.tar"}
 	verify := c.Flags().Bool("verify", false, "check a backup that was made earlier, in a temporary directory (TMPDIR)")
+	rate := c.Flags().String("rate", "", "most bytes a second, such as 20MB/s; 0: no limit (default 5MB/s of a gateway that runs)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		a, err := adminOf(c)
 		if err != nil {
@@ -36,7 +40,13 @@ and the certificate of tls.certificate.`,
 		if *verify {
 			return a.verify(args[0])
 		}
-		if err := a.backup(c.Context(), args[0]); err != nil {
+		limit := int64(-1)
+		if *rate != "" {
+			if limit, err = parseRate(*rate); err != nil {
+				return usageError{fmt.Errorf("--rate: %w", err)}
+			}
+		}
+		if err := a.backup(c.Context(), args[0], limit); err != nil {
 			return err
 		}
 		m, err := readArchive(args[0], "")
@@ -66,31 +76,40 @@ func oneFile(_ *cobra.Command, args []string) error {
 }
 
 // backup saves what the running gateway sends, or what the data directory has.
-func (a *admin) backup(ctx context.Context, path string) error {
-	resp, err := a.ask(ctx, "/admin/backup")
+// A rate below 0 is the usual one.
+func (a *admin) backup(ctx context.Context, path string, rate int64) error {
+	online := rate
+	if rate < 0 {
+		online, rate = backupRate, 0
+	}
+	resp, err := a.ask(ctx, fmt.Sprintf("/admin/backup?rate=%d", online))
 	if errors.Is(err, errNotRunning) {
-		return a.backupOffline(ctx, path)
+		return a.backupOffline(ctx, path, rate)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return saveSynced(path, resp.Body)
+	return saveSynced(ctx, path, resp.Body, online) // it may be the same card
 }
 
-func (a *admin) backupOffline(ctx context.Context, path string) error {
+func (a *admin) backupOffline(ctx context.Context, path string, rate int64) error {
 	return offlineStore(a.data, func(s *store.Store) error {
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(writeArchive(ctx, s, absolute(a.data), w)) }()
-		err := saveSynced(path, r)
+		err := saveSynced(ctx, path, r, rate)
 		_ = r.Close()
 		return err
 	})
 }
 
-// saveSynced is save whose name is on disk, too.
-func saveSynced(path string, from io.Reader) error {
-	if err := save(path, from); err != nil {
+// saveSynced is save at a rate, and the name is on disk, too.
+func saveSynced(ctx context.Context, path string, from io.Reader, rate int64) error {
+	err := saveAs(path, func(f *os.File) error {
+		_, err := io.Copy(&paced{ctx: ctx, to: f, rate: rate}, from)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
 	return syncDirectory(dirOf(path))
@@ -135,6 +154,9 @@ func offlineStore(data string, f func(*store.Store) error) error {
 }
 
 func dataThere(data string) error {
+	if err := halfRestored(data); err != nil {
+		return err
+	}
 	if _, err := os.Stat(filepath.Join(data, databaseName)); err != nil {
 		return fmt.Errorf("there is no data of a gateway in %s; is --data right?", data)
 	}
@@ -150,7 +172,11 @@ func (g *gateway) sendBackup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.backingUp.Unlock()
-	f, err := g.archive(r.Context())
+	rate, err := strconv.ParseInt(r.URL.Query().Get("rate"), 10, 64)
+	if err != nil {
+		rate = backupRate
+	}
+	f, err := g.archive(r.Context(), rate)
 	if err != nil {
 		g.log.Warn("no backup could be made", "err", err)
 		refuse(w, http.StatusInternalServerError, err)
@@ -174,7 +200,7 @@ func (g *gateway) sendBackup(w http.ResponseWriter, r *http.Request) {
 	g.log.Info("a backup was made", "bytes", size)
 }
 
-func (g *gateway) archive(ctx context.Context) (*os.File, error) {
+func (g *gateway) archive(ctx context.Context, rate int64) (*os.File, error) {
 	data := absolute(g.cfg.Data)
 	if err := roomForCopy(data, g.store.Health()); err != nil {
 		return nil, err
@@ -183,7 +209,7 @@ func (g *gateway) archive(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.Remove(f.Name()), writeArchive(ctx, g.store, data, f)); err != nil {
+	if err := errors.Join(os.Remove(f.Name()), writeArchive(ctx, g.store, data, &paced{ctx: ctx, to: f, rate: rate})); err != nil {
 		_ = f.Close()
 		return nil, err
 	}

@@ -269,3 +269,33 @@ func TestABackupDoesNotFillTheDisk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A restore that was cut off before its end is no empty home, and one that was cut
+// off at its very end is whole.
+func TestServeAfterARestoreThatWasCutOff(t *testing.T) {
+	s := newServed(t)
+	must(t, os.MkdirAll(filepath.Join(s.data, restoring), 0o700))
+	must(t, os.MkdirAll(filepath.Join(s.data, "ca"), 0o700))
+	out, err := s.hearthgate("serve", "--listen.https", s.https, "--listen.http", s.http, "--mqtt.listen", s.mqtt)
+	if err == nil || !strings.Contains(err.Error(), "hearthgate restore FILE") || !strings.Contains(err.Error(), restoring) {
+		t.Errorf("%s %v", out, err)
+	}
+	if _, err := os.Stat(filepath.Join(s.data, databaseName)); err == nil {
+		t.Error("a gateway was made all the same")
+	}
+	if out, err := s.hearthgate("doctor"); err == nil || !strings.Contains(out, "was cut off") {
+		t.Errorf("%s %v", out, err)
+	}
+
+	home := newHome(t)
+	file := filepath.Join(t.TempDir(), "home.tar")
+	mustType(t, "backup", file, "--data", home)
+	s.mustRun("restore", file)
+	if err := os.Mkdir(filepath.Join(s.data, restoring), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	if _, err := os.Stat(filepath.Join(s.data, restoring)); err == nil {
+		t.Error("the rest of the restore is still there")
+	}
+}

@@ -112,6 +112,8 @@ func checkData(dir string) finding {
 		f.Advice = "is not a directory; give another with --data"
 	case info.Mode().Perm()&0o077 != 0:
 		f.Advice = fmt.Sprintf("others can read it (mode %o): chmod 700 %s", info.Mode().Perm(), dir)
+	case halfRestored(dir) != nil:
+		f.Advice = halfRestored(dir).Error()
 	default:
 		f.OK = true
 	}

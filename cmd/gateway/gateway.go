@@ -63,12 +63,18 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 		}
 	}()
 	data := absolute(cfg.Data)
+	if err = halfRestored(data); err != nil {
+		return g, err
+	}
 	logIn := map[string]store.LogIn{"file": store.Files, "bolt": store.InBolt}[cfg.StoreLog]
 	if g.store, err = store.Open(store.Options{Dir: data, Commit: cfg.StoreCommit, Retain: cfg.StoreRetain, LogIn: logIn, Log: log}); err != nil {
 		if errors.Is(err, store.ErrLocked) {
 			err = fmt.Errorf("%w: is a gateway running there already? stop it, or give another --data", err)
 		}
 		return g, err
+	}
+	if err := tidyRestore(data); err != nil {
+		log.Warn("what a restore left could not be removed", "err", err)
 	}
 	if g.registry, err = registry.Open(g.store, protocol.Limits{}); err != nil {
 		return g, err

@@ -174,11 +174,19 @@ func exportCommand() *cobra.Command {
 
 // save writes a whole file or none.
 func save(path string, from io.Reader) error {
+	return saveAs(path, func(f *os.File) error {
+		_, err := io.Copy(f, from)
+		return err
+	})
+}
+
+// saveAs gives a file its name when fill has written all of it.
+func saveAs(path string, fill func(*os.File) error) error {
 	f, err := os.CreateTemp(dirOf(path), ".export-*")
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, from)
+	err = fill(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -18,7 +18,8 @@ import (
 func restoreCommand() *cobra.Command {
 	return &cobra.Command{Use: "restore FILE", Short: "Put a backup into an empty data directory", Args: oneFile,
 		Long: `Put a backup into a data directory that is empty or not there yet. Devices, tokens,
-accounts, history and the CA are as they were, and devices come back by themselves.`,
+accounts, history and the CA are as they were, and devices come back by themselves.
+It is whole or not there: one that was cut off can be made again.`,
 		Example: "  hearthgate restore home.tar --data /var/lib/hearthgate",
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := adminOf(c)
@@ -54,6 +55,24 @@ func notRunning(ctx context.Context, data string) error {
 // restoring is where a backup is unpacked. While it is there, nothing beside it
 // counts, so that a restore that was cut off can be made again.
 const restoring = "restore.tmp"
+
+// halfRestored refuses a directory in which a restore was cut off before it made
+// a gateway: a start would make an empty one of it, and the restore could not be
+// made again.
+func halfRestored(data string) error {
+	if _, err := os.Lstat(filepath.Join(data, restoring)); err != nil {
+		return nil
+	}
+	if _, err := os.Lstat(filepath.Join(data, databaseName)); err == nil {
+		return nil // all but the end was done, and that is tidying up
+	}
+	return fmt.Errorf("a restore into %s is under way or was cut off; wait for it or make it again (hearthgate restore FILE --data %s), or remove %s to begin with an empty gateway",
+		data, data, filepath.Join(data, restoring))
+}
+
+// tidyRestore removes what a restore that was cut off in its last moment left. The
+// caller has the store open, so no restore is under way.
+func tidyRestore(data string) error { return os.RemoveAll(filepath.Join(data, restoring)) }
 
 // restore puts a backup into data, whole or not at all. Only the last step makes
 // a gateway of it.

@@ -29,8 +29,9 @@ demo: ## run a gateway with a simulated home; nothing to set up, Ctrl-C ends it
 
 test: setup lint race crash narrow ## everything that must pass before a change lands
 
-setup: ## install what the tests need (Debian packages), if it is missing
+setup: ## install what the tests need (Debian packages, Node-RED), if it is missing
 	@scripts/setup-tests.sh
+	@scripts/setup-node-red.sh
 
 lint: ## formatting, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \

@@ -1,0 +1,223 @@
+// Package examples_test runs what docs and examples tell people to do: against
+// the real program with its simulated home, and with the real Node-RED,
+// mosquitto and mosquitto's clients.
+package examples_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+// bin is the directory with hearthgate and hearthgate-sim, built once.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "hearthgate-examples-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	bin = dir
+	for name, source := range map[string]string{"hearthgate": "gateway", "hearthgate-sim": "device-sim"} {
+		build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "../cmd/"+source)
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n%s", name, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until waits for something that another process does. It polls, because there
+// is nothing to wait on, and fails after a time that no healthy machine needs.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	end := time.Now().Add(60 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(end) {
+			t.Fatalf("it did not happen: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func answers(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil
+}
+
+// output is what a process writes, safe to read while it does.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// process is a program that runs until the test ends.
+type process struct {
+	cmd   *exec.Cmd
+	out   *output
+	ended chan struct{}
+}
+
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, out: &output{}, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.out, p.out
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%s: %v (make setup installs what the tests need)", cmd.Path, err)
+	}
+	go func() { _ = cmd.Wait(); close(p.ended) }()
+	t.Cleanup(func() {
+		p.stop(syscall.SIGKILL)
+		if t.Failed() {
+			t.Logf("what %s said:\n%s", filepath.Base(cmd.Path), p.out)
+		}
+	})
+	return p
+}
+
+func (p *process) stop(sig syscall.Signal) {
+	_ = p.cmd.Process.Signal(sig)
+	<-p.ended
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// home is a running `hearthgate demo`: a gateway with ten simulated devices.
+type home struct {
+	*process
+	data, broker, http, https string
+}
+
+// startHome starts a demo with free ports. Without mqtt.broker among the
+// arguments the broker is its own.
+func startHome(t *testing.T, args ...string) *home {
+	t.Helper()
+	h := &home{
+		data: filepath.Join(t.TempDir(), "data"), broker: freeAddr(t), http: freeAddr(t), https: freeAddr(t),
+	}
+	args = append([]string{
+		"demo", "--data", h.data, "--listen.http", h.http, "--listen.https", h.https, "--mqtt.listen", h.broker,
+	}, args...)
+	h.process = start(t, exec.Command(filepath.Join(bin, "hearthgate"), args...))
+	until(t, "the demo is up", func() bool {
+		if !h.running() {
+			t.Fatalf("the demo ended: %s", h.out)
+		}
+		return strings.Contains(h.out.String(), "Ctrl-C ends it.")
+	})
+	return h
+}
+
+// startMosquitto starts a real broker and returns its address.
+func startMosquitto(t *testing.T) string {
+	t.Helper()
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
+	must(t, os.WriteFile(conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\nuser root\n"), 0o644))
+	path, err := exec.LookPath("mosquitto")
+	if err != nil {
+		path = "/usr/sbin/mosquitto"
+	}
+	start(t, exec.Command(path, "-c", conf))
+	until(t, "mosquitto answers", func() bool { return answers(addr) })
+	return addr
+}
+
+// observer keeps the newest message of each topic.
+type observer struct {
+	t    *testing.T
+	mu   sync.Mutex
+	last map[string]string
+}
+
+func observe(t *testing.T, broker string, topics ...string) *observer {
+	t.Helper()
+	o := &observer{t: t, last: map[string]string{}}
+	opts := paho.NewClientOptions().AddBroker("tcp://" + broker).SetDefaultPublishHandler(o.hear)
+	c := paho.NewClient(opts)
+	if token := c.Connect(); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
+		t.Fatalf("observer: %v", token.Error())
+	}
+	t.Cleanup(func() { c.Disconnect(0) })
+	for _, topic := range topics {
+		if token := c.Subscribe(topic, 1, nil); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
+			t.Fatalf("subscribe %s: %v", topic, token.Error())
+		}
+	}
+	return o
+}
+
+func (o *observer) hear(_ paho.Client, m paho.Message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last[m.Topic()] = string(m.Payload())
+}
+
+// wait waits until the newest message of a topic contains a text.
+func (o *observer) wait(topic, part string) string {
+	o.t.Helper()
+	var text string
+	until(o.t, part+" on "+topic, func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		last, known := o.last[topic]
+		text = last
+		return known && strings.Contains(last, part)
+	})
+	return text
+}

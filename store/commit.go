@@ -47,6 +47,7 @@ type committer struct {
 type batch struct {
 	items     []item
 	entries   int // of items
+	samples   uint64
 	cells     []*cell
 	cursors   []cursorWrite
 	states    []stateWrite
@@ -174,6 +175,7 @@ func (s *Store) take(now time.Time, closing bool) {
 	named := q.named
 	q.named, q.due, q.haste = nil, time.Time{}, none
 	s.takeCursors(now, closing)
+	s.saveWear(now, closing)
 	s.mu.Unlock()
 
 	s.stage()
@@ -209,7 +211,7 @@ func (s *Store) waitForSealer(now time.Time) time.Duration {
 // packs the blocks.
 func (s *Store) stage() {
 	c, b := &s.committer, &s.committer.batch
-	b.entries = 0
+	b.entries, b.samples = 0, 0
 	c.pack.reset(c.logSize, c.latest)
 	for i := range b.items {
 		it := &b.items[i]
@@ -222,6 +224,7 @@ func (s *Store) stage() {
 		}
 		it.e.Pos = c.next + Position(b.entries)
 		b.entries++
+		b.samples += uint64(len(it.e.Records))
 		if it.boot != nil {
 			it.boot.staged = it.e.Seq
 		}
@@ -355,6 +358,7 @@ func (s *Store) publish() {
 	}
 	s.health.Healthy = true
 	s.health.Entries += uint64(b.entries)
+	s.health.Samples += b.samples
 	if len(b.items)+len(b.cursors)+len(b.states)+len(b.boots) > 0 {
 		s.health.Commits++
 	}

@@ -36,6 +36,8 @@ type file struct {
 	options bolt.Options
 	log     *slog.Logger
 	damaged atomic.Uint64
+	written atomic.Uint64 // bytes, since the start
+	syncs   atomic.Uint64 // likewise
 
 	mu sync.RWMutex // held for reading while db is in use, for writing to replace it
 	db *bolt.DB     // nil: could not be opened again
@@ -115,6 +117,7 @@ func (f *file) update(fn func(*bolt.Tx) error) (err error) {
 		return errUnavailable
 	}
 	err = f.db.Update(func(tx *bolt.Tx) error {
+		f.count(tx)
 		if err := fn(tx); err != nil {
 			return err
 		}

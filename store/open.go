@@ -65,6 +65,7 @@ func (s *Store) openAll() error {
 		c.next = max(c.next, cu.pos+1)
 	}
 	s.tails.head, s.tails.logSize = c.next-1, c.logSize
+	s.loadWear()
 	return nil
 }
 

@@ -155,6 +155,7 @@ type Store struct {
 	cursors map[string]*cursor
 	tables  map[string]*table
 	health  Health
+	wear    wear
 
 	snapshots []*snapshot // that were asked for
 
@@ -196,6 +197,7 @@ type Health struct {
 	Bytes     int64     // of them
 	Commits   uint64    // since start
 	Entries   uint64    // committed since start
+	Samples   uint64    // records in them
 	Repeats   uint64    // since start
 	FileBytes int64     // of the database
 	LogBytes  int64     // of the log's files in use

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -305,9 +306,10 @@ func (b *Bridge) publishOwned(l *link, owner string, m message) error {
 
 // publishHealth says how the gateway is.
 func (b *Bridge) publishHealth(l *link) error {
-	h, s := b.o.Store.Health(), b.Status()
+	h, w, s := b.o.Store.Health(), b.o.Store.Wear(), b.Status()
 	doc := bridgeHealth{OK: h.Healthy, Storage: "ok", Uptime: int64(time.Since(b.started).Seconds()),
-		StorageBytes: h.FileBytes, Skipped: s.Skipped + s.Lost}
+		StorageBytes: h.FileBytes, Skipped: s.Skipped + s.Lost,
+		WrittenToday: w.BytesToday, GBYear: rounded(w.GBYear), LifeYears: rounded(w.LifeYears)}
 	if !h.Healthy {
 		doc.Storage = h.Err
 	}
@@ -321,3 +323,6 @@ func (b *Bridge) publishHealth(l *link) error {
 	b.owned.own(gatewayKey, topic, 0)
 	return l.publishAll([]message{{topic, document(doc), true}})
 }
+
+// rounded is for people: an estimate has no more than one decimal.
+func rounded(f float64) float64 { return math.Round(f*10) / 10 }

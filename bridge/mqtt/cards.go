@@ -20,13 +20,16 @@ type bridgeInfo struct {
 
 // bridgeHealth is <b>/bridge/health.
 type bridgeHealth struct {
-	OK           bool   `json:"ok"`
-	Storage      string `json:"storage"` // "ok", or what the last commit failed with
-	Devices      int    `json:"devices"`
-	Online       int    `json:"online"` // sleepers within their time are
-	Uptime       int64  `json:"uptime"` // s
-	StorageBytes int64  `json:"storage_bytes"`
-	Skipped      uint64 `json:"skipped"` // messages and entries that never reached the broker
+	OK           bool    `json:"ok"`
+	Storage      string  `json:"storage"` // "ok", or what the last commit failed with
+	Devices      int     `json:"devices"`
+	Online       int     `json:"online"` // sleepers within their time are
+	Uptime       int64   `json:"uptime"` // s
+	StorageBytes int64   `json:"storage_bytes"`
+	Skipped      uint64  `json:"skipped"`                 // messages and entries that never reached the broker
+	WrittenToday uint64  `json:"written_today,omitempty"` // bytes
+	GBYear       float64 `json:"gb_year,omitempty"`       // at this rate
+	LifeYears    float64 `json:"card_years,omitempty"`    // that a 32 GB card bears it
 }
 
 // bridgeEvent is <b>/bridge/event.

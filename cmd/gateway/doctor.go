@@ -86,6 +86,9 @@ func examine(ctx context.Context, cfg *Config, a *admin) []finding {
 			found = append(found, checkPort(name, addr, running))
 		}
 	}
+	if running {
+		found = append(found, checkDisk(ctx, a)...)
+	}
 	if running && cfg.ListenHTTPS != "" {
 		found = append(found, checkCertificate(cfg, data))
 	}
@@ -140,6 +143,32 @@ func checkSpace(dir string) finding {
 		}
 		dir = up
 	}
+}
+
+// fewYears is a life of the card that somebody should think about.
+const fewYears = 3
+
+// checkDisk asks the running gateway how its disk does.
+func checkDisk(ctx context.Context, a *admin) []finding {
+	var status struct {
+		Store struct {
+			Healthy bool
+			Err     string
+		}
+		Wear map[string]any
+	}
+	if err := a.call(ctx, "GET", "/api/v1/status", nil, &status); err != nil {
+		return []finding{{Check: "store", Said: "cannot be asked", Advice: err.Error()}}
+	}
+	f := finding{Check: "store", OK: status.Store.Healthy, Said: "takes what devices say"}
+	if !f.OK {
+		f.Said, f.Advice = "FAILS: "+status.Store.Err, "nothing is acknowledged until the disk works: look at dmesg, make room, or replace the card"
+	}
+	card := finding{Check: "card", OK: true, Said: sayWear(status.Wear)}
+	if life, _ := status.Wear["life_years"].(float64); life > 0 && life < fewYears {
+		card.OK, card.Advice = false, "set store.commit to 5s, let devices report less often, or use a disk that bears more"
+	}
+	return []finding{f, card}
 }
 
 func checkRunning(running bool) finding {

@@ -252,6 +252,7 @@ func printSummary(w io.Writer, s map[string]any) {
 	}
 	fmt.Fprintf(w, "store\t%s, %d entries in %d commits since the start, %d KB\n",
 		store, number("store", "entries"), number("store", "commits"), number("store", "file_bytes")>>10)
+	fmt.Fprintf(w, "card\t%s\n", sayWear(s["wear"]))
 	fmt.Fprintf(w, "devices\t%d connected, %d frames acknowledged\n", number("links", "sessions"), number("links", "acked"))
 	mqtt := "off"
 	switch get("mqtt", "connected") {
@@ -265,6 +266,22 @@ func printSummary(w io.Writer, s map[string]any) {
 		if n := number(odd[0], odd[1]); n > 0 {
 			fmt.Fprintf(w, "look at\t%s.%s %d\n", odd[0], odd[1], n)
 		}
+	}
+}
+
+// sayWear says what the card goes through, from the numbers of the status.
+func sayWear(part any) string {
+	m, _ := part.(map[string]any)
+	number := func(name string) float64 { f, _ := m[name].(float64); return f }
+	said := fmt.Sprintf("%.1f MB in %.0f syncs written today, %.0f bytes a sample",
+		number("bytes_today")/1e6, number("syncs_today"), number("per_sample"))
+	switch life := number("life_years"); {
+	case life == 0:
+		return said
+	case life > 100:
+		return said + fmt.Sprintf("; %.1f GB a year, a 32 GB card bears that for more than 100 years", number("gb_year"))
+	default:
+		return said + fmt.Sprintf("; %.1f GB a year, a 32 GB card bears that for about %.0f years", number("gb_year"), life)
 	}
 }
 

@@ -20,8 +20,14 @@ func (g *gateway) status() map[string]any {
 			"memory_bytes": m.Sys - m.HeapReleased, "connections_refused": g.refused.Load(),
 		},
 		"store": plainFields(g.store.Health()),
+		"wear":  plainFields(g.store.Wear()),
 		"links": plainFields(g.hub.Status()),
 	}
+	readers := map[string]any{}
+	for _, c := range g.store.Cursors() {
+		readers[c.Name] = map[string]any{"position": uint64(c.Pos), "lag": c.Lag}
+	}
+	s["readers"] = readers
 	for name, v := range plainFields(&g.hub.Counters) {
 		s["links"].(map[string]any)[name] = v
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
@@ -27,6 +28,7 @@ type device struct {
 	Rotating     bool                `json:"rotating,omitempty"`
 	Waiting      int                 `json:"waiting,omitempty"` // commands
 	Points       []point             `json:"points,omitempty"`
+	Warnings     []string            `json:"warnings,omitempty"` // what of its description is not shown elsewhere as described
 }
 
 // point is one thing of a device with its newest value.
@@ -100,6 +102,9 @@ func (a *API) showDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := a.card(d)
 	c.Points = a.points(d)
+	for _, w := range hass.Warnings(d) {
+		c.Warnings = append(c.Warnings, w.String())
+	}
 	return writeJSON(w, http.StatusOK, c)
 }
 

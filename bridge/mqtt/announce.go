@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
+	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -188,8 +190,10 @@ func (b *Bridge) announce(l *link, id string, resend bool) error {
 	if !ok {
 		b.compose.forget(id)
 		delete(b.plan.told, id)
+		delete(b.warned, id)
 		return b.clear(l, id, nil)
 	}
+	b.warn(d)
 	info, _ := b.topics.device(id, "info")
 	ms := []message{{info, document(cardOf(d)), true}}
 	configs, platforms, again := b.discovery(d)
@@ -226,6 +230,26 @@ func (b *Bridge) announce(l *link, id string, resend bool) error {
 		b.owned.dirty[id] = true
 	}
 	return b.announceStates(l, d, resend)
+}
+
+// warning is the description that the log has words about, and since when.
+type warning struct {
+	about *protocol.Description
+	at    time.Time
+}
+
+// warn says once of each description what of it Home Assistant cannot be told.
+// The card has it too, so a device that changes its mind all the time is not
+// followed in the log.
+func (b *Bridge) warn(d registry.Device) {
+	last, now := b.warned[d.ID], time.Now()
+	if b.o.Discovery == DiscoverNothing || last.about == d.Description || now.Sub(last.at) < time.Minute {
+		return
+	}
+	b.warned[d.ID] = warning{d.Description, now}
+	for _, w := range hass.Warnings(d) {
+		b.o.Log.Warn("Home Assistant would not take this of what the device describes: "+w.Message, "device", d.ID, "component", w.Component)
+	}
 }
 
 // announceStates publishes presence for a device that has none on the broker

@@ -65,6 +65,7 @@ type Bridge struct {
 	compose *composer
 	owned   *ownedTopics
 	plan    plan
+	warned  map[string]warning // by device
 
 	refusals refusals // guards itself
 	count    counters
@@ -122,6 +123,7 @@ func New(o Options) (*Bridge, error) {
 		names:    hass.Names{Gateway: o.Store.GatewayID(), Base: o.BaseTopic, Prefix: o.DiscoveryPrefix, Version: o.Version},
 		inbound:  make(chan inbound, maxInbound),
 		changed:  map[string]time.Time{},
+		warned:   map[string]warning{},
 		patience: 15 * time.Second, grace: 250 * time.Millisecond, debounce: 2 * time.Second, birthDelay: time.Second,
 		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute,
 	}

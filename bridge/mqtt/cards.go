@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 
+	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
@@ -64,6 +65,7 @@ type deviceInfo struct {
 	Created      int64           `json:"created"`
 	Revoked      bool            `json:"revoked,omitempty"`
 	Components   []componentInfo `json:"components"`
+	Warnings     []string        `json:"warnings,omitempty"` // what of it Home Assistant cannot be told
 }
 
 type componentInfo struct {
@@ -112,6 +114,9 @@ func cardOf(d registry.Device) deviceInfo {
 			ci.Attributes[name] = attributeInfo(a)
 		}
 		c.Components = append(c.Components, ci)
+	}
+	for _, w := range hass.Warnings(d) {
+		c.Warnings = append(c.Warnings, w.String())
 	}
 	return c
 }

@@ -41,6 +41,7 @@ type shownDevice struct {
 		Value    json.RawMessage `json:"value,omitempty"`
 		Time     int64           `json:"time,omitempty"`
 	} `json:"points,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 type givenToken struct {
@@ -181,6 +182,9 @@ func printDevice(w io.Writer, d shownDevice) {
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", p.Name, valueText(p.Value, p.Unit), ago(p.Time), p.Kind, settable)
 	}
 	_ = t.Flush()
+	for _, warning := range d.Warnings {
+		fmt.Fprintf(w, "  warning: %s\n", warning)
+	}
 }
 
 func deviceRename() *cobra.Command {

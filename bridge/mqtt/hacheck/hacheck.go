@@ -34,6 +34,9 @@ var (
 		s, ok := v.(string)
 		return ok && s != "" && len(s) <= 65535 && !strings.ContainsAny(s, "+#\x00~") && !strings.HasPrefix(s, "$")
 	}}
+	anyText    = check{"a text", func(v any) bool { _, ok := v.(string); return ok }}
+	payload    = check{"a text or null", func(v any) bool { s, ok := v.(string); return ok && s != "" || v == nil }}
+	position   = check{"a whole number", func(v any) bool { f, ok := v.(float64); return ok && f == math.Trunc(f) }}
 	nameOrNull = check{"a text or null", func(v any) bool { _, ok := v.(string); return ok || v == nil }}
 	template   = text
 )
@@ -76,62 +79,6 @@ var entityKeys = join(availabilityKeys, keys{
 	"enabled_by_default": boolean, "icon": text, "entity_picture": text, "json_attributes_topic": topic, "json_attributes_template": template,
 	"qos": {"0, 1 or 2", func(v any) bool { return v == 0.0 || v == 1.0 || v == 2.0 }}, "encoding": text,
 })
-
-// platform is what a component of that platform may and must have.
-type platform struct {
-	required []string
-	keys     keys
-	rule     func(c map[string]any) error
-}
-
-var onOff = keys{"payload_on": text, "payload_off": text}
-
-var platforms = map[string]platform{
-	"sensor": {[]string{"state_topic"}, keys{
-		"state_topic": topic, "value_template": template, "device_class": sensorClass(), "unit_of_measurement": text,
-		"state_class":                 oneOf("measurement", "measurement_angle", "total", "total_increasing"),
-		"suggested_display_precision": whole, "expire_after": positive, "force_update": boolean, "options": texts,
-		"last_reset_value_template": template,
-	}, sensorRule},
-	"binary_sensor": {[]string{"state_topic"}, join(onOff, keys{
-		"state_topic": topic, "value_template": template, "off_delay": positive, "expire_after": positive, "force_update": boolean,
-		"device_class": oneOf("battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door", "garage_door", "gas",
-			"heat", "light", "lock", "moisture", "motion", "moving", "occupancy", "opening", "plug", "power", "presence", "problem",
-			"running", "safety", "smoke", "sound", "tamper", "update", "vibration", "window"),
-	}), nil},
-	"switch": {[]string{"command_topic"}, join(onOff, writable, keys{
-		"state_on": text, "state_off": text, "device_class": oneOf("outlet", "switch"),
-	}), nil},
-	"siren": {[]string{"command_topic"}, join(onOff, writable, keys{
-		"state_on": text, "state_off": text, "available_tones": texts, "support_duration": boolean, "support_volume_set": boolean,
-		"command_off_template": template, "state_value_template": template,
-	}), nil},
-	"number": {[]string{"command_topic"}, join(writable, keys{
-		"min": number, "max": number, "step": {"a number, at least 0.001", func(v any) bool { f, ok := v.(float64); return ok && f >= 0.001 }},
-		"mode": oneOf("auto", "box", "slider"), "device_class": sensorClass(), "unit_of_measurement": text, "payload_reset": text,
-	}), numberRule},
-	"select": {[]string{"command_topic", "options"}, join(writable, keys{"options": texts}), nil},
-	"text": {[]string{"command_topic"}, join(writable, keys{
-		"min": whole, "max": whole, "mode": oneOf("text", "password"), "pattern": text,
-	}), textRule},
-	"button": {[]string{"command_topic"}, keys{
-		"command_topic": topic, "command_template": template, "payload_press": text, "retain": boolean,
-		"device_class": oneOf("identify", "restart", "update"),
-	}, nil},
-	"event": {[]string{"state_topic", "event_types"}, keys{
-		"state_topic": topic, "value_template": template, "event_types": texts, "device_class": oneOf("button", "doorbell", "motion"),
-	}, nil},
-	"light": {[]string{"command_topic", "schema"}, join(writable, keys{
-		"schema": oneOf("json"), "supported_color_modes": texts, "brightness": boolean, "brightness_scale": positive,
-		"color_temp_kelvin": boolean, "min_kelvin": positive, "max_kelvin": positive, "effect": boolean, "effect_list": texts,
-		"transition": boolean, "flash": boolean, "white_scale": positive,
-	}), lightRule},
-}
-
-var writable = keys{
-	"command_topic": topic, "command_template": template, "state_topic": topic, "value_template": template,
-	"optimistic": boolean, "retain": {"false: we refuse retained commands", func(v any) bool { return v == false }},
-}
 
 var objectID = regexp.MustCompile(`^[a-z0-9_-]+$`)
 
@@ -265,6 +212,9 @@ func component(c map[string]any, ids map[string]bool) error {
 	}
 	if len(c) == 1 {
 		return nil // remove it
+	}
+	if p.noEntity {
+		return closed(name, c, join(keys{"platform": text}, p.keys), p.required...)
 	}
 	if err := closed(name, c, join(entityKeys, p.keys), append([]string{"unique_id"}, p.required...)...); err != nil {
 		return err

@@ -1,8 +1,8 @@
 package hass
 
 import (
+	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -16,52 +16,133 @@ type entity struct {
 	body     object // all members but the platform
 }
 
-// entities are what Home Assistant is told of a device, in the order described.
-func (n Names) entities(d registry.Device) []entity {
-	var es []entity
-	keys := map[string]bool{}
-	var light *protocol.Component // its points come in a row and make one entity
-	for _, p := range d.Description.Points() {
-		switch {
-		case !JSONLight(p.Component):
-			if e, ok := n.plain(d, p); ok && !keys[e.key] {
-				keys[e.key] = true
-				es = append(es, e)
-			}
-		case p.Component != light:
-			light = p.Component
-			es = append(es, n.light(d, light))
-		}
-	}
-	return es
+// Warning says what of a description Home Assistant would not take and is
+// therefore not sent.
+type Warning struct {
+	Component string
+	Message   string
 }
 
-// plain is the entity of a point with a topic of its own.
-func (n Names) plain(d registry.Device, p *protocol.Point) (entity, bool) {
-	c := p.Component
+func (w Warning) String() string { return w.Component + ": " + w.Message }
+
+// Warnings are what Home Assistant cannot be told of a device as it describes
+// itself.
+func Warnings(d registry.Device) []Warning { return Names{}.describe(d).warnings }
+
+// describer gathers the entities of a device.
+type describer struct {
+	Names
+	d        registry.Device
+	entities []entity
+	keys     map[string]bool
+	warnings []Warning
+}
+
+// describe is what Home Assistant is told of a device, in the order described.
+func (n Names) describe(d registry.Device) *describer {
+	b := &describer{Names: n, d: d, keys: map[string]bool{}}
+	points := d.Description.Points()
+	for len(points) > 0 {
+		c := points[0].Component
+		ps := parts{}
+		var own []*protocol.Point // the points of a component come in a row
+		for len(points) > 0 && points[0].Component == c {
+			ps[points[0].Attribute] = points[0]
+			own = append(own, points[0])
+			points = points[1:]
+		}
+		if b.whole(c, ps) {
+			continue
+		}
+		for _, p := range own {
+			b.plain(p)
+		}
+	}
+	return b
+}
+
+// parts are the points of a component by attribute.
+type parts map[string]*protocol.Point
+
+// has reports whether all of these attributes are there.
+func (ps parts) has(attributes ...string) bool {
+	for _, a := range attributes {
+		if ps[a] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// whole makes one entity of a component with attributes. It is false for one
+// that lacks what Home Assistant needs: its attributes are shown as sensors.
+func (b *describer) whole(c *protocol.Component, ps parts) bool {
+	switch c.Kind {
+	case protocol.KindLight:
+		if !JSONLight(c) {
+			return false
+		}
+		b.light(c, ps)
+	case protocol.KindCover:
+		b.cover(c, ps)
+	case protocol.KindValve:
+		b.valve(c, ps)
+	case protocol.KindLock:
+		if !ps.has("action") {
+			return false
+		}
+		b.lock(c, ps)
+	case protocol.KindFan:
+		if !ps.has("on") {
+			return false
+		}
+		b.fan(c, ps)
+	case protocol.KindClimate:
+		return b.climate(c, ps)
+	case protocol.KindHumidifier:
+		return b.humidifier(c, ps)
+	default:
+		return false
+	}
+	return true
+}
+
+// add takes an entity in. Of two with one key, which only unknown kinds can
+// have, the first stands.
+func (b *describer) add(e entity) {
+	if !b.keys[e.key] {
+		b.keys[e.key] = true
+		b.entities = append(b.entities, e)
+	}
+}
+
+func (b *describer) warn(c *protocol.Component, format string, args ...any) {
+	b.warnings = append(b.warnings, Warning{c.ID, fmt.Sprintf(format, args...)})
+}
+
+// plain adds the entity of a point with a topic of its own.
+func (b *describer) plain(p *protocol.Point) {
 	if p.Attribute == "" {
-		switch c.Kind {
-		case "switch", "siren", "number", "text", "button":
-			return n.commanded(d, p), true
-		case "select":
-			if len(p.Options) > 0 {
-				return n.commanded(d, p), true
-			}
-		case "event":
-			return n.event(d, p), len(p.Options) > 0
+		switch p.Component.Kind {
+		case protocol.KindSwitch, protocol.KindSiren, protocol.KindNumber, protocol.KindSelect, protocol.KindText, protocol.KindButton:
+			b.commanded(p)
+			return
+		case protocol.KindEvent:
+			b.event(p)
+			return
 		}
 	}
 	switch {
-	case !p.Reports || p.Momentary():
-		return entity{}, false // nothing to show: what is asked for is no state
+	case !p.Reports || p.Momentary(): // nothing to show: what is asked for is no state
 	case p.Type == protocol.BoolPoint:
-		return n.binarySensor(d, p), true
+		b.binarySensor(p)
+	default:
+		b.sensor(p)
 	}
-	return n.sensor(d, p), true
 }
 
 // begin opens the entity of a point and writes what all have in common.
-func (n Names) begin(d registry.Device, c *protocol.Component, attribute, platform, class string) entity {
+func (b *describer) begin(c *protocol.Component, attribute, platform, class string) entity {
 	key := c.ID
 	if attribute != "" {
 		// No component id begins with '_' and no attribute of a known kind has
@@ -69,8 +150,8 @@ func (n Names) begin(d registry.Device, c *protocol.Component, attribute, platfo
 		key = "_" + c.ID + "-" + attribute
 	}
 	e := entity{key: key, platform: platform}
-	e.body.text("unique_id", n.node(d.ID)+"_"+key)
-	e.body.text("default_entity_id", platform+"."+slug(d.ID+"_"+strings.TrimPrefix(key, "_")))
+	e.body.text("unique_id", b.node(b.d.ID)+"_"+key)
+	e.body.text("default_entity_id", platform+"."+slug(b.d.ID+"_"+strings.TrimPrefix(key, "_")))
 	e.body.text("name", nameOf(c, attribute, platform, class))
 	e.body.text("device_class", class)
 	return e
@@ -101,10 +182,10 @@ func spoken(id string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// finish writes what comes last.
-func (e *entity) finish(c *protocol.Component) entity {
+// finish writes what comes last and takes the entity in.
+func (b *describer) finish(e entity, c *protocol.Component) {
 	switch {
-	case c.Category == "diagnostic":
+	case c.Category == "diagnostic", c.Category == "" && reportsTheLink(e.platform, c):
 		e.body.text("entity_category", "diagnostic")
 	case c.Category == "config" && e.platform != "sensor" && e.platform != "binary_sensor":
 		e.body.text("entity_category", "config") // what cannot be set is no configuration
@@ -112,89 +193,63 @@ func (e *entity) finish(c *protocol.Component) entity {
 	if c.Hidden {
 		e.body.bool("enabled_by_default", false)
 	}
-	return *e
+	b.add(e)
 }
 
-func (n Names) topic(d registry.Device, name, what string) string {
-	return n.Base + "/device/" + d.ID + "/" + name + "/" + what
+// reportsTheLink: how well a device is heard is about the device, not the home,
+// though few devices say so.
+func reportsTheLink(platform string, c *protocol.Component) bool {
+	return platform == "sensor" && c.Class == "signal_strength"
 }
 
-func (n Names) sensor(d registry.Device, p *protocol.Point) entity {
-	c, u := p.Component, unit{factor: 1}
-	if p.Attribute == "" {
-		u = unitFor(c.Unit)
-	}
-	options := p.Options
-	if p.Type == protocol.NumberPoint && c.Unit != "" || u.name != "" || c.StateClass != "" {
-		options = nil
-	}
+// topic is one of the device; name is that of a point, or of a light.
+func (b *describer) topic(name, what string) string {
+	return b.Base + "/device/" + b.d.ID + "/" + name + "/" + what
+}
+
+// state writes the topic that a point reports on, set the one that commands it.
+func (b *describer) state(e *entity, key string, p *protocol.Point) {
+	e.body.text(key, b.topic(p.Name, "state"))
+}
+
+func (b *describer) set(e *entity, key string, p *protocol.Point) {
+	e.body.text(key, b.topic(p.Name, "set"))
+}
+
+// reliably asks Home Assistant to send its commands at least once. It comes
+// last: the gateway gives each an outcome, but only if it arrives.
+func (e *entity) reliably() { e.body.int("qos", 1) }
+
+func (b *describer) binarySensor(p *protocol.Point) {
 	class := ""
-	switch {
-	case len(options) > 0:
-		class = "enum"
-	case p.Attribute == "":
-		class = classFor("sensor", c.Class, u.name)
+	if p.Attribute == "" {
+		class = b.class("binary_sensor", p.Component, unit{})
 	}
-	e := n.begin(d, c, p.Attribute, "sensor", class)
-	if len(options) > 0 {
-		e.body.list("options", options)
-	} else if p.Attribute == "" {
-		e.body.text("state_class", stateClass(c.StateClass))
-		e.body.text("unit_of_measurement", u.name)
-		if c.Precision != nil && u.factor == 1 && (p.Type == protocol.NumberPoint || class != "") {
-			e.body.int("suggested_display_precision", int64(*c.Precision))
-		}
-	}
-	e.body.text("state_topic", n.topic(d, p.Name, "state"))
-	if u.factor != 1 {
-		e.body.text("value_template", "{{ value | float * "+strconv.Itoa(u.factor)+" }}")
-	}
-	expireAfter(&e.body, d, c)
-	return e.finish(c)
-}
-
-// stateClass is one that Home Assistant knows, or none.
-func stateClass(s string) string {
-	switch s {
-	case "measurement", "total", "total_increasing":
-		return s
-	}
-	return ""
+	e := b.begin(p.Component, p.Attribute, "binary_sensor", class)
+	b.state(&e, "state_topic", p)
+	b.expireAfter(&e, p.Component)
+	b.finish(e, p.Component)
 }
 
 // expireAfter makes a value that is too old unavailable, but not for a device
 // that sleeps longer than its values are fresh.
-func expireAfter(o *object, d registry.Device, c *protocol.Component) {
-	if c.Freshness > 0 && c.Freshness <= math.MaxInt32 && d.WakeInterval <= c.Freshness {
-		o.int("expire_after", int64(c.Freshness))
+func (b *describer) expireAfter(e *entity, c *protocol.Component) {
+	if c.Freshness > 0 && c.Freshness <= math.MaxInt32 && b.d.WakeInterval <= c.Freshness {
+		e.body.int("expire_after", int64(c.Freshness))
 	}
-}
-
-func (n Names) binarySensor(d registry.Device, p *protocol.Point) entity {
-	class := ""
-	if p.Attribute == "" {
-		class = classFor("binary_sensor", p.Component.Class, "")
-	}
-	e := n.begin(d, p.Component, p.Attribute, "binary_sensor", class)
-	e.body.text("state_topic", n.topic(d, p.Name, "state"))
-	expireAfter(&e.body, d, p.Component)
-	return e.finish(p.Component)
 }
 
 // commanded is the entity of a component that takes plain values.
-func (n Names) commanded(d registry.Device, p *protocol.Point) entity {
+func (b *describer) commanded(p *protocol.Point) {
 	c, platform := p.Component, p.Component.Kind
 	u := unit{factor: 1}
 	if platform == "number" {
-		if u = unitFor(c.Unit); u.factor != 1 {
-			u = unit{factor: 1} // shown as it is commanded
-		}
+		u = unitFor(c.Unit)
 	}
-	e := n.begin(d, c, "", platform, classFor(platform, c.Class, u.name))
+	e := b.begin(c, "", platform, b.class(platform, c, u))
 	switch platform {
 	case "number":
-		numberRange(&e.body, p)
-		e.body.text("unit_of_measurement", u.name)
+		numberRange(&e.body, p, u)
 	case "select":
 		e.body.list("options", p.Options)
 	case "siren":
@@ -203,85 +258,82 @@ func (n Names) commanded(d registry.Device, p *protocol.Point) entity {
 		e.body.int("max", 255)
 	}
 	if p.Reports {
-		e.body.text("state_topic", n.topic(d, p.Name, "state"))
+		b.state(&e, "state_topic", p)
 	}
-	e.body.text("command_topic", n.topic(d, p.Name, "set"))
-	e.body.int("qos", 1)
-	return e.finish(c)
+	b.set(&e, "command_topic", p)
+	e.reliably()
+	b.finish(e, c)
 }
 
 // farthest bounds a number that the description leaves open: without bounds
 // Home Assistant would take 1 to 100.
 const farthest = 1e9
 
-func numberRange(o *object, p *protocol.Point) {
+func numberRange(o *object, p *protocol.Point, u unit) {
+	scale := float64(u.factor)
 	low, high := -farthest, farthest
 	if p.Min != nil {
-		low = *p.Min
+		low = *p.Min * scale
 	}
 	if p.Max != nil {
-		high = *p.Max
+		high = *p.Max * scale
 	}
 	o.number("min", low).number("max", max(low, high))
 	step := 1.0
 	switch {
 	case p.Step != nil && *p.Step > 0:
-		step = *p.Step
+		step = *p.Step * scale
 	case p.Component.Precision != nil:
-		step = math.Pow10(-*p.Component.Precision)
+		step = math.Pow10(-*p.Component.Precision) * scale
 	}
 	o.number("step", min(max(step, 0.001), farthest))
 	if p.Min == nil || p.Max == nil {
 		o.text("mode", "box")
 	}
-}
-
-func (n Names) event(d registry.Device, p *protocol.Point) entity {
-	e := n.begin(d, p.Component, "", "event", classFor("event", p.Component.Class, ""))
-	e.body.text("state_topic", n.topic(d, p.Name, "event"))
-	e.body.list("event_types", p.Options)
-	return e.finish(p.Component)
+	o.text("unit_of_measurement", u.name)
+	if u.factor != 1 {
+		o.text("value_template", u.shown()).text("command_template", u.asked())
+	}
 }
 
 // light is one entity with one JSON topic each way: a click in Home Assistant
 // stays one command.
-func (n Names) light(d registry.Device, c *protocol.Component) entity {
-	e := n.begin(d, c, "", "light", "")
+func (b *describer) light(c *protocol.Component, ps parts) {
+	e := b.begin(c, "", "light", b.class("light", c, unit{}))
 	e.body.text("schema", "json")
-	e.body.text("state_topic", n.topic(d, c.ID, "state"))
-	e.body.text("command_topic", n.topic(d, c.ID, "set"))
-	_, brightness := c.Attributes["brightness"]
-	temp, colorTemp := c.Attributes["color_temp"]
-	_, rgb := c.Attributes["rgb"]
-	effect, effects := c.Attributes["effect"]
+	e.body.text("state_topic", b.topic(c.ID, "state"))
+	e.body.text("command_topic", b.topic(c.ID, "set"))
 	var modes []string
-	if colorTemp {
-		modes = append(modes, "color_temp")
-	}
-	if rgb {
-		modes = append(modes, "rgb")
+	for _, colour := range []string{"color_temp", "rgb"} {
+		if ps.has(colour) {
+			modes = append(modes, colour)
+		}
 	}
 	switch {
 	case len(modes) > 0:
-	case brightness:
+	case ps.has("brightness"):
 		modes = []string{"brightness"}
 	default:
 		modes = []string{"onoff"}
 	}
 	e.body.list("supported_color_modes", modes)
-	if brightness {
-		e.body.bool("brightness", true).int("brightness_scale", 100)
+	if p := ps["brightness"]; p != nil {
+		scale := int64(100)
+		if *p.Max >= 1 && *p.Max <= math.MaxInt32 {
+			scale = int64(*p.Max)
+		}
+		e.body.bool("brightness", true).int("brightness_scale", scale)
 	}
-	if colorTemp {
+	if p := ps["color_temp"]; p != nil {
 		e.body.bool("color_temp_kelvin", true)
-		if temp.Min != nil && temp.Max != nil && *temp.Min >= 1 && *temp.Max >= *temp.Min && *temp.Max <= 100000 {
-			e.body.int("min_kelvin", int64(*temp.Min)).int("max_kelvin", int64(*temp.Max))
+		if p.Min != nil && p.Max != nil && *p.Min >= 1 && *p.Max >= *p.Min && *p.Max <= 100000 {
+			e.body.int("min_kelvin", int64(math.Ceil(*p.Min))).int("max_kelvin", int64(math.Floor(*p.Max)))
 		}
 	}
-	if effects && len(effect.Options) > 0 {
-		e.body.bool("effect", true).list("effect_list", effect.Options)
+	if p := ps["effect"]; p != nil {
+		e.body.bool("effect", true).list("effect_list", p.Options)
 	}
 	e.body.bool("transition", false).bool("flash", false)
-	e.body.int("qos", 1)
-	return e.finish(c)
+	e.reliably()
+	b.finish(e, c)
 }

@@ -50,7 +50,7 @@ func (n Names) node(device string) string { return "hg_" + n.Gateway + "_" + dev
 // component that goes away must be named with the platform that it had.
 func (n Names) Platforms(d registry.Device) map[string]string {
 	m := map[string]string{}
-	for _, e := range n.entities(d) {
+	for _, e := range n.describe(d).entities {
 		m[e.key] = e.platform
 	}
 	return m
@@ -67,7 +67,7 @@ func (n Names) Device(d registry.Device, gone map[string]string) Message {
 	for _, k := range sortedKeys(gone) {
 		cs.raw(k, (&object{}).text("platform", gone[k]).end())
 	}
-	for _, e := range n.entities(d) {
+	for _, e := range n.describe(d).entities {
 		if _, removed := gone[e.key]; removed {
 			continue // of another platform than before: removed first, made anew by the next message
 		}
@@ -81,9 +81,11 @@ func (n Names) Device(d registry.Device, gone map[string]string) Message {
 // other than Home Assistant (openHAB) know.
 func (n Names) Components(d registry.Device) []Message {
 	var ms []Message
-	for _, e := range n.entities(d) {
+	for _, e := range n.describe(d).entities {
 		o := e.body
-		n.availability(&o, d.ID)
+		if e.platform != "device_automation" { // which is no entity and has no state
+			n.availability(&o, d.ID)
+		}
 		o.raw("device", n.device(d))
 		o.raw("origin", n.origin())
 		ms = append(ms, Message{n.Prefix + "/" + e.platform + "/" + n.node(d.ID) + "/" + e.key + "/config", o.end()})

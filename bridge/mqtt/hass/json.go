@@ -35,6 +35,8 @@ func (o *object) bool(key string, v bool) *object {
 	return o.raw(key, strconv.AppendBool(nil, v))
 }
 
+func (o *object) null(key string) *object { return o.raw(key, []byte("null")) }
+
 func (o *object) int(key string, v int64) *object {
 	return o.raw(key, strconv.AppendInt(nil, v, 10))
 }

@@ -61,12 +61,14 @@ type Request struct {
 	Set    []Setting     // of several values for one name the last counts
 	TTL    time.Duration // 0 = none given; at most MaxTTL
 	Asker  string        // name of a registered Asker; "" = Submit's own
+	Via    string        // "group/…" or "scene/…" that it is part of; "" = none
 }
 
 // Result is the end of a command.
 type Result struct {
 	ID      string
 	Device  string
+	Via     string    // see Request
 	Set     []Setting // what was asked, values resolved where that worked
 	Outcome Outcome
 	Message string

@@ -1,7 +1,9 @@
 package command_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -69,11 +71,17 @@ func (h *home) kill() {
 // image is what is on disk at this moment.
 func (h *home) image() (dir string) {
 	h.t.Helper()
-	dir = h.t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(h.dir)); err != nil {
-		h.t.Fatal(err)
+	for {
+		dir = h.t.TempDir()
+		err := os.CopyFS(dir, os.DirFS(h.dir))
+		if errors.Is(err, fs.ErrNotExist) { // the sealer gave a new segment its name
+			continue
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return dir
 	}
-	return dir
 }
 
 func (h *home) startFrom(image string) {

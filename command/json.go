@@ -20,26 +20,83 @@ import (
 // what could be read (the id, so that the answer can carry it) is returned too.
 func ParseJSON(body []byte) (Request, error) {
 	var r Request
-	if !utf8.Valid(body) {
-		return r, errors.New("not valid UTF-8")
+	in, err := parseForm(body)
+	r.ID = in.ID
+	if err != nil {
+		return r, err
 	}
-	var in struct {
-		ID  *string         `json:"id"`
-		Set json.RawMessage `json:"set"`
-		TTL json.RawMessage `json:"ttl"`
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return r, fmt.Errorf("not a command: %w", err)
-	}
-	if in.ID != nil {
-		r.ID = *in.ID
-	}
-	var err error
 	if r.Set, err = parseSet(in.Set); err != nil {
 		return r, err
 	}
 	r.TTL, err = parseTTL(in.TTL)
 	return r, err
+}
+
+// ParseGroupJSON reads the JSON form of a command to a group. Its set is a value
+// for all members, or an object of their attributes:
+// {"id":"…","set":true,"ttl":"30s"}, {"set":{"on":true,"brightness":40}}.
+func ParseGroupJSON(body []byte) (GroupRequest, error) {
+	var r GroupRequest
+	in, err := parseForm(body)
+	r.ID = in.ID
+	if err != nil {
+		return r, err
+	}
+	if bytes.HasPrefix(in.Set, []byte("{")) {
+		r.Set, err = parseSet(in.Set)
+		if err == nil && len(r.Set) == 0 {
+			err = errors.New("nothing to set")
+		}
+	} else {
+		r.Value, err = parseValue(in.Set)
+	}
+	if err != nil {
+		return r, err
+	}
+	r.TTL, err = parseTTL(in.TTL)
+	return r, err
+}
+
+// ParseSceneJSON reads the JSON form of starting a scene: {"id":"…","ttl":"30s"},
+// both optional.
+func ParseSceneJSON(body []byte) (SceneRequest, error) {
+	in, err := parseForm(body)
+	r := SceneRequest{ID: in.ID}
+	if err == nil {
+		r.TTL, err = parseTTL(in.TTL)
+	}
+	return r, err
+}
+
+// form is what every command in JSON has.
+type form struct {
+	ID  string          `json:"id"`
+	Set json.RawMessage `json:"set"`
+	TTL json.RawMessage `json:"ttl"`
+}
+
+func parseForm(body []byte) (in form, err error) {
+	if !utf8.Valid(body) {
+		return in, errors.New("not valid UTF-8")
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return in, fmt.Errorf("not a command: %w", err)
+	}
+	return in, nil
+}
+
+func parseValue(raw json.RawMessage) (protocol.Value, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	token, err := d.Token()
+	if err != nil {
+		return protocol.Value{}, errors.New("set: want a value for all members, such as true, or an object of their attributes")
+	}
+	v, err := jsonValue(token)
+	if err != nil {
+		return v, fmt.Errorf("set: %w", err)
+	}
+	return v, nil
 }
 
 // parseTTL: a Go duration as text, "30s".
@@ -111,10 +168,12 @@ func jsonValue(t json.Token) (protocol.Value, error) {
 
 // AppendJSON appends the result as it stands on the result topic and in HTTP
 // answers: {"id":…,"outcome":"ok","ms":12,"state":{…}}, "message" where there is
-// one. Without an id it is null, and "set" says what was asked.
+// one. Without an id it is null, and "set" says what was asked. Of a group or a
+// scene "device" and "set" tell the members apart.
 func (r Result) AppendJSON(b []byte) []byte {
 	b = appendID(b, r.ID)
-	if r.ID == "" {
+	b = appendMember(b, r.Via, r.Device)
+	if r.ID == "" || r.Via != "" {
 		b = append(b, `,"set":`...)
 		b = AppendSet(b, r.Set)
 	}
@@ -144,7 +203,8 @@ func (r Result) AppendJSON(b []byte) []byte {
 // {"id":…,"status":"waiting","until":ms}.
 func AppendWaiting(b []byte, r Request, until time.Time) []byte {
 	b = appendID(b, r.ID)
-	if r.ID == "" {
+	b = appendMember(b, r.Via, r.Device)
+	if r.ID == "" || r.Via != "" {
 		b = append(b, `,"set":`...)
 		b = AppendSet(b, r.Set)
 	}
@@ -176,6 +236,14 @@ func appendID(b []byte, id string) []byte {
 		return append(b, "null"...)
 	}
 	return appendText(b, id)
+}
+
+// appendMember says which device of a group or scene it was.
+func appendMember(b []byte, via, device string) []byte {
+	if via == "" || device == "" {
+		return b
+	}
+	return appendText(append(b, `,"device":`...), device)
 }
 
 func appendText(b []byte, s string) []byte { return protocol.Text(s).AppendJSON(b) }

@@ -54,7 +54,7 @@ func (c *command) left() time.Duration { return time.Until(c.deadline) }
 func (c *command) end(o Outcome, message string, state []protocol.Record) {
 	c.state = over
 	c.result = Result{
-		ID: c.req.ID, Device: c.req.Device, Set: c.req.Set,
+		ID: c.req.ID, Device: c.req.Device, Via: c.req.Via, Set: c.req.Set,
 		Outcome: o, Message: message, State: state,
 		Took: max(0, time.Since(c.born)),
 	}

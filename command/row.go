@@ -26,6 +26,8 @@ type row struct {
 	Message string      `cbor:"13,keyasint,omitempty"`
 	Took    int64       `cbor:"14,keyasint,omitempty"` // ms
 	State   []recordRow `cbor:"15,keyasint,omitempty"`
+
+	Via string `cbor:"16,keyasint,omitempty"`
 }
 
 type settingRow struct {
@@ -56,7 +58,7 @@ func (c *command) key() string { return fmt.Sprintf("%016x", c.number) }
 // row is the command as it stands.
 func (c *command) row() row {
 	r := row{
-		ID: c.id, Device: c.req.Device, Asker: c.req.Asker, AskerID: c.req.ID,
+		ID: c.id, Device: c.req.Device, Asker: c.req.Asker, AskerID: c.req.ID, Via: c.req.Via,
 		Momentary: c.momentary,
 		Born:      c.born.UnixMilli(), Until: c.deadline.UnixMilli(),
 		Sent: c.marked, Boot: c.boot, Attempt: c.attempt,
@@ -78,7 +80,7 @@ func fromRow(number uint64, r row, now time.Time) *command {
 	left := min(until.Sub(now), until.Sub(born))
 	c := &command{
 		number: number, id: r.ID,
-		req:       Request{ID: r.AskerID, Device: r.Device, Asker: r.Asker},
+		req:       Request{ID: r.AskerID, Device: r.Device, Asker: r.Asker, Via: r.Via},
 		momentary: r.Momentary,
 		born:      born, deadline: now.Add(left),
 		stored: true, marked: r.Sent, boot: r.Boot, attempt: r.Attempt,
@@ -93,7 +95,7 @@ func fromRow(number uint64, r row, now time.Time) *command {
 	case r.Outcome != "":
 		c.state = over
 		c.result = Result{
-			ID: r.AskerID, Device: r.Device, Set: c.req.Set,
+			ID: r.AskerID, Device: r.Device, Via: r.Via, Set: c.req.Set,
 			Outcome: r.Outcome, Message: r.Message, Took: time.Duration(r.Took) * time.Millisecond,
 		}
 		for _, s := range r.State {

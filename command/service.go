@@ -222,10 +222,15 @@ func (s *Service) Submit(r Request, a Asker) {
 		no = s.admit(c, o.guarded)
 	}
 	if no != nil {
-		c.stored = false
-		c.end(no.outcome, no.message, nil)
-		s.later = append(s.later, func() { s.give(c) })
+		s.giveRefusal(c, no)
 	}
+}
+
+// giveRefusal ends a command that was not taken. mu is held.
+func (s *Service) giveRefusal(c *command, no *refusal) {
+	c.stored = false
+	c.end(no.outcome, no.message, nil)
+	s.later = append(s.later, func() { s.give(c) })
 }
 
 func (s *Service) check(r Request) (order, *refusal) {

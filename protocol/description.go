@@ -215,5 +215,20 @@ func (d *Describe) Hash() Hash {
 // Point is the point of that record name, nil if the description lacks it.
 func (d *Description) Point(name string) *Point { return d.points[name] }
 
+// PointsOf are the point of that name or, for a component that is set by its
+// attributes, the points of these. None if there is no such name.
+func (d *Description) PointsOf(name string) []*Point {
+	if p := d.points[name]; p != nil {
+		return []*Point{p}
+	}
+	var of []*Point
+	for _, p := range d.ordered {
+		if p.Component.ID == name {
+			of = append(of, p)
+		}
+	}
+	return of
+}
+
 // Points are all points in the order described.
 func (d *Description) Points() []*Point { return slices.Clone(d.ordered) }

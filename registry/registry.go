@@ -1,5 +1,5 @@
 // Package registry knows who belongs to the home: devices with their names,
-// areas, descriptions and tokens, the accounts of MQTT clients and the tokens
+// areas, descriptions and tokens, groups and scenes, the accounts of MQTT clients and the tokens
 // of the API. All of it is in memory and, before a change is confirmed, in the
 // store.
 //
@@ -61,7 +61,11 @@ type Registry struct {
 	removed  map[string]bool
 	tokens   map[string]tokenRow
 	accounts map[string]accountRow
+	groups   map[string]groupRow
+	scenes   map[string]sceneRow
 	watchers []func(string, Change)
+
+	groupWatchers []func()
 }
 
 // entry is one device in memory.
@@ -86,6 +90,8 @@ func Open(s *store.Store, l protocol.Limits) (*Registry, error) {
 		removed:  map[string]bool{},
 		tokens:   map[string]tokenRow{},
 		accounts: map[string]accountRow{},
+		groups:   map[string]groupRow{},
+		scenes:   map[string]sceneRow{},
 	}
 	if err := r.tables.open(s); err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)

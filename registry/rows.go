@@ -19,6 +19,8 @@ type tables struct {
 	fleets       *store.Table[fleetRow]
 	tokens       *store.Table[tokenRow]
 	accounts     *store.Table[accountRow]
+	groups       *store.Table[groupRow]
+	scenes       *store.Table[sceneRow]
 }
 
 // deviceRow is what people decide about a device.
@@ -59,7 +61,7 @@ type fleetRow struct {
 }
 
 func (t *tables) open(s *store.Store) error {
-	var errs [8]error
+	var errs [10]error
 	t.devices, errs[0] = store.OpenTable[deviceRow](s, "registry.devices")
 	t.seen, errs[1] = store.OpenTable[seenRow](s, "registry.seen")
 	t.descriptions, errs[2] = store.OpenTable[[]byte](s, "registry.descriptions")
@@ -68,6 +70,8 @@ func (t *tables) open(s *store.Store) error {
 	t.fleets, errs[5] = store.OpenTable[fleetRow](s, "registry.fleets")
 	t.tokens, errs[6] = store.OpenTable[tokenRow](s, "registry.tokens")
 	t.accounts, errs[7] = store.OpenTable[accountRow](s, "registry.mqtt")
+	t.groups, errs[8] = store.OpenTable[groupRow](s, "registry.groups")
+	t.scenes, errs[9] = store.OpenTable[sceneRow](s, "registry.scenes")
 	return errors.Join(errs[:]...)
 }
 
@@ -93,6 +97,14 @@ func (r *Registry) load() error {
 		}),
 		r.tables.accounts.Each(func(name string, row accountRow) error {
 			r.accounts[name] = row
+			return nil
+		}),
+		r.tables.groups.Each(func(id string, row groupRow) error {
+			r.groups[id] = row
+			return nil
+		}),
+		r.tables.scenes.Each(func(id string, row sceneRow) error {
+			r.scenes[id] = row
 			return nil
 		}),
 	)

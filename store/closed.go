@@ -70,8 +70,13 @@ func sound(db *bolt.DB) error {
 // says how large it was and is. It takes the place of the old one when it is
 // whole, checked and synced, and smaller.
 func Compact(dir string) (before, after int64, err error) {
+	return compact(dir, func(string, *bolt.DB) {})
+}
+
+// compact tells did what it has just done to the disk.
+func compact(dir string, did func(what string, db *bolt.DB)) (before, after int64, err error) {
 	err = closedStore(dir, func(f *file) error {
-		tmp := f.path + ".compact"
+		tmp := f.path + compacting
 		if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -80,7 +85,7 @@ func Compact(dir string) (before, after int64, err error) {
 			if err := sound(db); err != nil {
 				return fmt.Errorf("it is damaged and stays as it is: %w", err)
 			}
-			return compactInto(tmp, db, f.options)
+			return compactInto(tmp, db, f.options, did)
 		})
 		if err == nil && (&file{path: tmp}).size() >= before {
 			after = before // nothing to gain
@@ -93,22 +98,32 @@ func Compact(dir string) (before, after int64, err error) {
 			_ = os.Remove(tmp)
 			return fmt.Errorf("compact %s: %w", f.path, err)
 		}
+		did("rename", nil)
 		after = f.size()
-		return syncDir(f.path)
+		err = syncDir(f.path)
+		did("syncdir", nil)
+		return err
 	})
 	return before, after, err
 }
 
-func compactInto(path string, from *bolt.DB, options bolt.Options) error {
+// compacting is how the name of a database ends that is not whole.
+const compacting = ".compact"
+
+func compactInto(path string, from *bolt.DB, options bolt.Options, did func(string, *bolt.DB)) error {
 	options.NoSync = true // once, at the end
 	db, err := openBolt(path, options)
 	if err != nil {
 		return err
 	}
+	did("create", db)
 	db.AllocSize = options.PageSize // nothing is kept free to grow into
-	err = bolt.Compact(db, from, 1<<20)
-	if err == nil {
+	if err = bolt.Compact(db, from, 1<<20); err == nil {
 		err = sound(db)
 	}
-	return errors.Join(err, db.Sync(), db.Close())
+	if err == nil {
+		err = db.Sync()
+		did("sync", db)
+	}
+	return errors.Join(err, db.Close())
 }

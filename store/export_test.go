@@ -94,8 +94,10 @@ func (s *Store) OnDurable(f func()) {
 
 // OnWrite calls f before each write to the file, until the file is opened anew.
 // An error of f is the write's.
-func (s *Store) OnWrite(f func(b []byte, off int64) error) {
-	ops := reflect.ValueOf(s.file.db).Elem().FieldByName("ops").FieldByName("writeAt")
+func (s *Store) OnWrite(f func(b []byte, off int64) error) { onWrite(s.file.db, f) }
+
+func onWrite(db *bolt.DB, f func(b []byte, off int64) error) {
+	ops := reflect.ValueOf(db).Elem().FieldByName("ops").FieldByName("writeAt")
 	hook := (*func([]byte, int64) (int, error))(unsafe.Pointer(ops.UnsafeAddr()))
 	write := *hook
 	*hook = func(b []byte, off int64) (int, error) {
@@ -117,4 +119,15 @@ func OpenWithBudget(o Options, maxSize int, unread uint64) (*Store, error) {
 // Update changes the file behind the store's back.
 func Update(s *Store, bucket string, f func(b *bolt.Bucket) error) error {
 	return s.file.update(func(tx *bolt.Tx) error { return f(tx.Bucket([]byte(bucket))) })
+}
+
+// CompactWatched is Compact that tells did what it has just done, and write of
+// each write to the new database.
+func CompactWatched(dir string, did func(what string), write func(b []byte, off int64) error) (before, after int64, err error) {
+	return compact(dir, func(what string, db *bolt.DB) {
+		did(what)
+		if what == "create" {
+			onWrite(db, write)
+		}
+	})
 }

@@ -17,6 +17,7 @@ var floors = [][]string{
 	{"protocol", "store/segment/segmenttest"},
 	{"store/chunk"},
 	{"store/rollup"},
+	{"store/history"},
 	{"store", "client"},
 	{"store/storetest", "registry", "sim"},
 	{"command"},

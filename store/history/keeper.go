@@ -1,0 +1,90 @@
+package history
+
+import (
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Keeper does the work of the night: it merges what was sealed and drops what was
+// kept long enough. One goroutine at a time uses it, in transactions that write.
+// What a transaction did that was rolled back is done again by the next.
+type Keeper struct {
+	Policy   Policy   // must not change
+	Counters Counters // nil: nothing is known
+	Damage   Damage   // nil: nobody is told
+
+	pass [levels]pass // of Retain
+}
+
+// Merge merges the pieces of days before that of now, of at most so many devices
+// and days, the oldest first, and reports whether there may be more. It writes the
+// whole day of a device anew, its rows and those of the month and the year, so it
+// is for once a night, best some minutes after midnight UTC, when what was under
+// way is sealed. Whatever is merged again or in another order gives the same.
+//
+// now also tells what is too old to be kept: samples that come so late count in
+// the rows that are still kept, no more.
+func (k *Keeper) Merge(tx *bolt.Tx, now time.Time, most int) (more bool, err error) {
+	today := dayOf(now.UnixNano())
+	r := &Reader{tx, k.Counters, k.Damage}
+	for _, d := range r.shelves(pieces, dayOf(earliest), today-1) {
+		s := openShelf(tx, pieces, d)
+		for _, device := range s.unmerged() {
+			if most--; most < 0 {
+				return true, nil
+			}
+			if err := k.mergeDay(r, &s, device, d, now); err != nil {
+				return true, err
+			}
+		}
+		if _, err := s.drop(); err != nil {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// mergeDay merges what a device said of a day.
+func (k *Keeper) mergeDay(r *Reader, late *shelf, device string, d day, now time.Time) error {
+	all := r.sources(device, d)
+	b := &book{Reader: r, device: device, pages: map[page]*bookPage{}}
+	var gone []string // series of which no samples are kept
+	for _, name := range all.names() {
+		keep := k.Policy.series(device, name)
+		b.rollUp(&all, name, d, func(l Level) bool {
+			_, end, _ := l.span(l.bucket(d))
+			return over(keep.of(l), end, now)
+		})
+		if over(keep.of(Raw), d+1, now) {
+			gone = append(gone, name)
+		}
+	}
+	if err := b.write(); err != nil {
+		return err
+	}
+	raw := openShelf(r.Tx, Raw, d)
+	if err := raw.merge(device, all.chunks, gone); err != nil {
+		return err
+	}
+	if len(gone) > 0 {
+		if err := setTrimmed(r.Tx, d); err != nil {
+			return err
+		}
+	}
+	return late.mark(device, all.chunks)
+}
+
+// names are the series that there are.
+func (s *sources) names() (all []string) {
+	for _, c := range s.chunks {
+		if c.Chunk != nil {
+			for _, series := range c.Series() {
+				all = append(all, series.Name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

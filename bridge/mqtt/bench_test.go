@@ -37,43 +37,31 @@ func benchEntry(device string, seq uint64) *store.Entry {
 // The whole way from the log to one subscriber at the embedded broker, which
 // runs in this process too, an entry being three messages.
 func BenchmarkPublish(b *testing.B) {
-	for _, direct := range []bool{false, true} {
-		name := "paho"
-		if direct {
-			name = "direct"
+	br := embedded(b)
+	h := newHome(b)
+	h.add("kitchen", thermometer, plug)
+	c := newClient(b, br.Dial, "hearthgate/stream/#", "hearthgate/device/+/+/state")
+	go func() {
+		for range c.msgs {
 		}
-		b.Run(name, func(b *testing.B) {
-			br := embedded(b)
-			h := newHome(b)
-			h.add("kitchen", thermometer, plug)
-			c := newClient(b, br.Dial, "hearthgate/stream/#", "hearthgate/device/+/+/state")
-			go func() {
-				for range c.msgs {
-				}
-			}()
-			o := viaEmbedded(br)
-			if direct {
-				o.Direct = br.Publish
+	}()
+	h.run(Options{Embedded: br})
+	eventually(b, "connected", func() bool { return h.bridge.Status().Connected })
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if i%256 == 255 {
+			h.append(benchEntry("kitchen", uint64(i+1)))
+			for h.bridge.Status().Lag > 1000 {
+				time.Sleep(time.Millisecond)
 			}
-			h.run(o)
-			eventually(b, "connected", func() bool { return h.bridge.Status().Connected })
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := range b.N {
-				if i%256 == 255 {
-					h.append(benchEntry("kitchen", uint64(i+1)))
-					for h.bridge.Status().Lag > 1000 {
-						time.Sleep(time.Millisecond)
-					}
-					continue
-				}
-				if _, err := h.store.Append(benchEntry("kitchen", uint64(i+1)), store.Measured, nil); err != nil {
-					b.Fatal(err)
-				}
-			}
-			eventually(b, "all is published", func() bool { return h.bridge.Status().Lag == 0 })
-			b.StopTimer()
-			h.close()
-		})
+			continue
+		}
+		if _, err := h.store.Append(benchEntry("kitchen", uint64(i+1)), store.Measured, nil); err != nil {
+			b.Fatal(err)
+		}
 	}
+	eventually(b, "all is published", func() bool { return h.bridge.Status().Lag == 0 })
+	b.StopTimer()
+	h.close()
 }

@@ -19,9 +19,14 @@
 //   - MQTT 3.1.1 cannot refuse a message but by hanging up; refusals.go says
 //     which one is taken to be meant.
 //
+// To a broker in this process (Embedded) a link is a connection as well, for what
+// is retained there, Home Assistant's birth and the will; but states, commands and
+// outcomes are plain calls beside it.
+//
 // Goroutines of a bridge: Run (connect, serve one link after another, publish
 // all that is retained and the stream), one that takes commands, and per link
-// the confirmer, one that sends results, and paho's own.
+// the confirmer, one that sends results, and paho's own. The embedded broker's
+// readers and whoever has an outcome come here on their own.
 package mqtt
 
 import (
@@ -84,7 +89,7 @@ type counters struct {
 
 // Status is how the bridge is.
 type Status struct {
-	Broker    string    // address, "embedded" for one that is dialed
+	Broker    string    // address, "embedded" for the one in this process
 	Connected bool      // what is committed now goes out
 	Since     time.Time // of Connected
 	Err       string    // why not, or what else is wrong: a refused subscription
@@ -132,7 +137,7 @@ func New(o Options) (*Bridge, error) {
 	b.clientID = "hg_" + b.names.Gateway + "_" + o.Store.Epoch()[:min(8, len(o.Store.Epoch()))]
 	b.compose = &composer{topics: t, device: o.Registry.Get, describe: o.Registry.Description, newest: o.Store.NewestOf, since: o.Store.Head()}
 	b.status.Broker = u.Redacted()
-	if o.Dial != nil {
+	if o.Embedded != nil {
 		b.status.Broker = "embedded"
 	}
 	o.Registry.Watch(b.deviceChanged)

@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"context"
 	"encoding/json"
 	"net"
 	"strings"
@@ -49,9 +48,7 @@ func embedded(t testing.TB) *broker.Broker {
 	return br
 }
 
-func viaEmbedded(br *broker.Broker) Options {
-	return Options{Dial: func(context.Context) (net.Conn, error) { return br.Dial() }}
-}
+func viaEmbedded(br *broker.Broker) Options { return Options{Embedded: br} }
 
 // result waits for an outcome and returns it.
 func (c *client) result(device, id string) map[string]any {
@@ -75,12 +72,6 @@ func TestCommandsAndTheirOutcomes(t *testing.T) {
 		"embedded": func(t *testing.T) (Options, func() (net.Conn, error)) {
 			br := embedded(t)
 			return viaEmbedded(br), br.Dial
-		},
-		"embedded, direct": func(t *testing.T) (Options, func() (net.Conn, error)) {
-			br := embedded(t)
-			o := viaEmbedded(br)
-			o.Direct = br.Publish
-			return o, br.Dial
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@ package mqtt
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -13,7 +13,7 @@ import (
 	"github.com/hearthgate/hearthgate/command"
 )
 
-// inbound is a message on a topic that takes commands.
+// inbound is a message on a topic that takes commands, from another broker.
 type inbound struct {
 	link     *link
 	topic    string
@@ -67,37 +67,65 @@ func (b *Bridge) takeCommands(ctx context.Context) {
 				last = in.link
 				clear(clearing) // an echo does not cross connections
 			}
-			b.takeCommand(in, clearing)
+			b.takeInbound(in, clearing)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (b *Bridge) takeCommand(in inbound, clearing map[string]int) {
-	to, ok := b.topics.target(in.topic)
-	if !ok {
-		b.o.Log.Debug("command on a topic that cannot be one", "topic", in.topic)
-		return
-	}
+// takeInbound looks for what the retain flag means and hands the rest over.
+func (b *Bridge) takeInbound(in inbound, clearing map[string]int) {
 	if len(in.payload) == 0 && clearing[in.topic] > 0 {
 		if clearing[in.topic]--; clearing[in.topic] == 0 {
 			delete(clearing, in.topic)
 		}
 		return
 	}
-	r, err := parseCommand(to, b.isLight(to), in.payload)
-	if in.retained {
-		err = fmt.Errorf("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
-		clearing[in.topic]++
-		b.clearRetained(in, to)
+	if !in.retained {
+		b.takeCommand(in.topic, in.payload)
+		return
 	}
+	to, ok := b.topics.target(in.topic)
+	if !ok {
+		return
+	}
+	clearing[in.topic]++
+	b.clearRetained(in, to)
+	r, _ := parseCommand(to, b.isLight(to), in.payload)
+	b.refuse(to, r, errRetained)
+}
+
+var errRetained = errors.New("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
+
+// takeCommand takes what was published on a topic, whichever way it came. It does
+// not block and keeps nothing of payload: the embedded broker calls it on the
+// goroutine that read the message from its sender.
+func (b *Bridge) takeCommand(topic string, payload []byte) {
+	to, ok := b.topics.target(topic)
+	if !ok {
+		b.o.Log.Debug("command on a topic that cannot be one", "topic", topic)
+		return
+	}
+	r, err := parseCommand(to, b.isLight(to), payload)
 	if err != nil {
-		b.results.Done(command.Result{ID: r.ID, Device: to.device, Set: r.Set, Outcome: command.Invalid, Message: err.Error()}, nil)
+		b.refuse(to, r, err)
 		return
 	}
 	r.Asker = askerName
 	b.o.Commands.Submit(r, nil)
+}
+
+func (b *Bridge) refuse(to target, r command.Request, why error) {
+	b.results.Done(command.Result{ID: r.ID, Device: to.device, Set: r.Set, Outcome: command.Invalid, Message: why.Error()}, nil)
+}
+
+// takeDirectly lets take have what is published at the embedded broker, if that is
+// ours; with nil nobody has it, and no command is under way here any more.
+func (b *Bridge) takeDirectly(take func(topic string, payload []byte)) {
+	if b.o.Embedded != nil {
+		b.o.Embedded.OnCommand(take)
+	}
 }
 
 func (b *Bridge) isLight(to target) bool {

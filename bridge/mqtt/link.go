@@ -35,7 +35,7 @@ type link struct {
 	client   paho.Client
 	refusals *refusals
 	patience time.Duration
-	direct   func(topic string, retained bool, payload []byte) error
+	direct   Embedded // the broker, if it is in this process
 	skipped  func(message)
 	ctx      context.Context // ends with the link; its cause says why
 	end      context.CancelCauseFunc
@@ -68,7 +68,7 @@ const windowSize = 64
 // and must not block.
 func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)) (*link, error) {
 	l := &link{
-		refusals: &b.refusals, patience: b.patience, direct: b.o.Direct, skipped: b.skip,
+		refusals: &b.refusals, patience: b.patience, direct: b.o.Embedded, skipped: b.skip,
 		echo: echo{news: make(chan struct{}, 1)}, window: make(chan struct{}, windowSize), flights: make(chan flight, windowSize), done: make(chan struct{}),
 	}
 	tlsConfig, err := b.o.tlsConfig(b.broker)
@@ -86,8 +86,8 @@ func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)
 	// The only handler, and there before the first message can come.
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { received(l, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost(err) })
-	if b.o.Dial != nil {
-		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Dial(ctx) })
+	if b.o.Embedded != nil {
+		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Embedded.Dial() })
 	} else {
 		o.SetDialer(&net.Dialer{Timeout: 10 * time.Second})
 	}
@@ -148,7 +148,7 @@ func (l *link) publish(m message, done func(error)) {
 		if m.retained {
 			m.payload = bytes.Clone(m.payload) // the broker keeps it, but not the batch around it
 		}
-		done(l.direct(m.topic, m.retained, m.payload))
+		done(l.direct.Publish(m.topic, m.retained, m.payload))
 		return
 	}
 	places := 1
@@ -163,6 +163,18 @@ func (l *link) publish(m message, done func(error)) {
 	}
 	t := l.client.Publish(m.topic, 1, m.retained, m.payload)
 	l.flights <- flight{t, m, places, done}
+}
+
+// publishNow sends m if the broker is in this process and takes it at once, and so
+// confirms it. It does not block.
+func (l *link) publishNow(m message) bool {
+	if l.direct == nil || m.retained || l.ctx.Err() != nil {
+		return false
+	}
+	if suspect, _ := l.refusals.verdict(&m); suspect {
+		return false
+	}
+	return l.direct.PublishNow(m.topic, m.payload)
 }
 
 // take waits for places in the window; false when the link ended meanwhile.

@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,7 +16,7 @@ import (
 )
 
 // Options of a bridge. Store, Registry and Commands are needed, and either
-// Broker or Dial; the zero value of any other field is its default.
+// Broker or Embedded; the zero value of any other field is its default.
 type Options struct {
 	Store    *store.Store
 	Registry *registry.Registry
@@ -37,16 +36,27 @@ type Options struct {
 	CertFile string // PEM, our certificate for the broker, with KeyFile
 	KeyFile  string
 
-	// Dial makes a connection in another way, to the embedded broker.
-	Dial func(context.Context) (net.Conn, error)
-	// Direct is a shorter way than the connection for what is published to a
-	// broker in this process, which has it at QoS 1, and has copied payload, when
-	// Direct returns. It is called from several goroutines and much faster than
-	// over the connection: it has to wait while a subscriber's queue is full, or
-	// that subscriber loses messages. nil = none.
-	Direct func(topic string, retained bool, payload []byte) error
+	// Embedded is a broker in this process. The bridge connects to it as to any
+	// other, but messages and commands take shorter ways than the connection.
+	Embedded Embedded
 
 	Log *slog.Logger // nil = discard
+}
+
+// Embedded is a broker in this process. All of it is called from many goroutines.
+type Embedded interface {
+	Dial() (net.Conn, error)
+	// Publish returns when the broker has the message at QoS 1 and has copied
+	// payload. It is much faster than over the connection, so it has to wait while
+	// a subscriber's queue is long, or that subscriber loses messages.
+	Publish(topic string, retained bool, payload []byte) error
+	// PublishNow does the same for one message that a person may be waiting for.
+	// It does not block: ok is false where Publish would have to wait.
+	PublishNow(topic string, payload []byte) (ok bool)
+	// OnCommand hands what is published on …/set and …/command to take, which does
+	// not block and does not keep payload. When it returns, no call of an earlier
+	// take runs any more. nil = nobody takes them.
+	OnCommand(take func(topic string, payload []byte))
 }
 
 // Kinds of discovery.
@@ -85,7 +95,7 @@ func (o *Options) complete() error {
 // parseBroker completes the address of the broker and takes user and password
 // out of it.
 func (o *Options) parseBroker() (*url.URL, error) {
-	if o.Dial != nil {
+	if o.Embedded != nil {
 		return &url.URL{Scheme: "mqtt", Host: "embedded"}, nil
 	}
 	u, err := url.Parse(o.Broker)

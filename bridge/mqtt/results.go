@@ -18,8 +18,10 @@ type results struct {
 	queue   []answer
 	back    []answer // were in flight when the connection ended; they go first
 	bytes   int      // of both
+	sending bool     // a link has what was taken
 	dropped uint64
-	wake    chan struct{} // holds a token when there may be something to send
+	now     func(message) bool // the link's publishNow, nil while there is no link
+	wake    chan struct{}      // holds a token when there may be something to send
 }
 
 // answer is one message on a result topic.
@@ -60,10 +62,18 @@ func (r *results) add(device string, payload []byte, confirm func()) {
 	r.push(message{topic: topic, payload: payload}, confirm)
 }
 
-// push queues any message that is said once: an outcome, an alert, the clearing
-// of a retained command.
+// push passes on any message that is said once: an outcome, an alert, the clearing
+// of a retained command. If none is before it and the broker takes it at once, it
+// does not wait for the sender.
 func (r *results) push(m message, confirm func()) {
 	r.mu.Lock()
+	if len(r.queue)+len(r.back) == 0 && !r.sending && r.now != nil && r.now(m) {
+		r.mu.Unlock()
+		if confirm != nil {
+			confirm()
+		}
+		return
+	}
 	if len(r.queue)+len(r.back) < maxResults && r.bytes+len(m.payload) <= maxResultBytes {
 		r.bytes += len(m.payload)
 		r.queue = append(r.queue, answer{m: m, confirm: confirm})
@@ -86,6 +96,7 @@ func (r *results) take() []answer {
 		all = append(r.back, r.queue...)
 	}
 	r.queue, r.back, r.bytes = nil, nil, 0
+	r.sending = len(all) > 0
 	return all
 }
 
@@ -101,20 +112,15 @@ func (r *results) unsent() (all []answer) {
 
 // send publishes results on l until it ends. The caller waits for it.
 func (r *results) send(l *link) {
+	r.serve(l.publishNow)
+	defer r.serve(nil)
 	for {
-		for _, a := range r.take() {
-			l.publish(a.m, func(err error) {
-				switch {
-				case err != nil && err != errSkipped:
-					a.sent = err != errNotSent
-					r.mu.Lock()
-					r.back = append(r.back, a)
-					r.bytes += len(a.m.payload)
-					r.mu.Unlock()
-				case a.confirm != nil:
-					a.confirm()
-				}
-			})
+		all := r.take()
+		for _, a := range all {
+			r.sendOne(l, a)
+		}
+		if len(all) > 0 {
+			continue // only now nothing is under way
 		}
 		select {
 		case <-r.wake:
@@ -122,6 +128,27 @@ func (r *results) send(l *link) {
 			return
 		}
 	}
+}
+
+func (r *results) serve(now func(message) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now, r.sending = now, false
+}
+
+func (r *results) sendOne(l *link, a answer) {
+	l.publish(a.m, func(err error) {
+		switch {
+		case err != nil && err != errSkipped:
+			a.sent = err != errNotSent
+			r.mu.Lock()
+			r.back = append(r.back, a)
+			r.bytes += len(a.m.payload)
+			r.mu.Unlock()
+		case a.confirm != nil:
+			a.confirm()
+		}
+	})
 }
 
 // count is how many wait and how many were lost.

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -24,5 +25,37 @@ func TestResultsAreBounded(t *testing.T) {
 				t.Errorf("after taking all there is room for %d", n)
 			}
 		})
+	}
+}
+
+// An outcome goes out at once only when none is before it: neither one that waits
+// nor one that a link has in hand.
+func TestResultsDoNotOvertake(t *testing.T) {
+	r := newResults(topics{})
+	var out []string
+	free := true
+	r.serve(func(m message) bool {
+		if free {
+			out = append(out, m.topic)
+		}
+		return free
+	})
+	push := func(topic string) { r.push(message{topic: topic}, func() { out = append(out, topic+" is confirmed") }) }
+	push("1")
+	free = false
+	push("2")
+	free = true
+	push("3")
+	taken := r.take()
+	push("4") // 2 and 3 are under way
+	if len(taken) != 2 || len(r.take()) != 1 || len(r.take()) != 0 {
+		t.Errorf("taken first: %d", len(taken))
+	}
+	push("5")
+	r.serve(nil)
+	push("6")
+	want := []string{"1", "1 is confirmed", "5", "5 is confirmed"}
+	if !slices.Equal(out, want) || len(r.take()) != 1 {
+		t.Errorf("went out at once: %q", out)
 	}
 }

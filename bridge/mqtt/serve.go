@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/hearthgate/hearthgate/store"
@@ -13,20 +14,16 @@ const batchSize = 256
 
 // serve works on one link until it or ctx ends, and closes it.
 func (b *Bridge) serve(ctx context.Context, l *link) error {
-	var sender chan struct{}
 	err := b.greet(l)
 	if err == nil {
-		sender = make(chan struct{})
-		go func() {
-			defer close(sender)
-			b.results.send(l)
-		}()
+		var sender sync.WaitGroup
+		sender.Go(func() { b.results.send(l) })
 		err = b.work(l)
+		l.end(err)
+		sender.Wait()
 	}
 	l.end(err)
-	if sender != nil {
-		<-sender
-	}
+	b.takeDirectly(nil)
 	l.mu.Lock()
 	online := l.echo.online
 	l.mu.Unlock()
@@ -47,12 +44,16 @@ func (b *Bridge) greet(l *link) error {
 	}
 	base := b.topics.base
 	commands := []string{base + "/device/+/command", base + "/device/+/+/set", base + "/device/+/+/+/set"}
+	if b.o.Embedded != nil {
+		commands = nil
+	}
 	if b.o.Discovery != DiscoverNothing {
 		commands = append(commands, b.names.StatusTopic())
 	}
 	if err := b.awaitEcho(l); err != nil {
 		return err
 	}
+	b.takeDirectly(b.takeCommand)
 	more, err := l.subscribe(commands...)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt"
@@ -30,8 +29,7 @@ func (g *gateway) openMQTT() (err error) {
 		if err != nil {
 			return fmt.Errorf("mqtt.listen: %w", err)
 		}
-		o.Dial = func(context.Context) (net.Conn, error) { return g.broker.Dial() }
-		o.Direct = g.broker.Publish
+		o.Embedded = g.broker
 	default:
 		g.log.Warn("mqtt.listen and mqtt.broker are empty: nothing is published and no command comes by MQTT")
 		return nil

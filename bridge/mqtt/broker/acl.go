@@ -83,6 +83,11 @@ func (r rules) mayCommand(topic string, retained bool) string {
 	return ""
 }
 
+// takesCommands reports whether the gateway acts on what clients publish there.
+func (r rules) takesCommands(topic string) bool {
+	return below(topic, r.base) && isCommand(topic[len(r.base):])
+}
+
 // isCommand knows /device/<d>/<c>/set and the like.
 func isCommand(topic string) bool {
 	level := strings.Split(topic, "/")[1:]

@@ -6,7 +6,8 @@
 // A message goes one way: Publish or a connection's reader (handle.go) gives it to
 // the exchange, which keeps it if it is retained, knows from earlier messages who
 // subscribes to the topic (tree.go finds it out) and puts it into their sessions'
-// queues; each connection's writer (conn.go) takes what has gathered there.
+// queues; each connection's writer (conn.go) takes what has gathered there. Commands
+// also go to the gateway, on the goroutine that read them (orders.go).
 package broker
 
 import (
@@ -95,6 +96,7 @@ type Broker struct {
 	laggard atomic.Pointer[session] // whose queue is long, for the next who publishes
 
 	exchange exchange
+	orders   orders
 
 	mu          sync.Mutex // with no other; guards what follows
 	peers       map[*peer]struct{}
@@ -219,15 +221,27 @@ func (b *Broker) Dial() (net.Conn, error) {
 // connection in between. It returns when it is in their queues, which may take a
 // while if one of them is long (see pace). The payload is copied.
 func (b *Broker) Publish(topic string, retained bool, payload []byte) error {
+	if err := b.publish(topic, &message{payload: payload, qos: 1, retain: retained}); err != nil {
+		return err
+	}
+	b.holdBack()
+	return nil
+}
+
+// PublishNow is Publish for one message that somebody waits for. It does not block:
+// where Publish might have to wait, ok is false and nothing was published.
+func (b *Broker) PublishNow(topic string, payload []byte) (ok bool) {
+	return b.laggard.Load() == nil && b.publish(topic, &message{payload: payload, qos: 1}) == nil
+}
+
+func (b *Broker) publish(topic string, m *message) error {
 	if len(topic) > maxTopic {
 		return fmt.Errorf("publish: a topic of %d bytes, more than %d", len(topic), maxTopic)
 	}
-	m := message{payload: payload, qos: 1, retain: retained}
 	var name [maxTopic]byte
-	if code, _ := b.accept(append(name[:0], topic...), &m, nil, gateway); code != success {
+	if t, _, _ := b.accept(append(name[:0], topic...), m, nil, gateway); t == nil {
 		return fmt.Errorf("publish: %q is not a topic", topic)
 	}
-	b.holdBack()
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 type exchange struct {
 	mu sync.Mutex // before any session's
 
+	orders []order // by wills, to be handed over once mu is released
+
 	sessions      map[string]*session
 	connected     int
 	drops         uint64 // calls of Drop
@@ -51,7 +53,8 @@ type share struct {
 // topic is a name that was published to, with who gets its messages. Names
 // repeat, so that looking for the subscribers is done once.
 type topic struct {
-	name       string
+	name       string // set at birth, as the next is
+	command    bool   // it takes commands
 	generation uint64 // of the next two
 	targets    []target
 	shares     []*share

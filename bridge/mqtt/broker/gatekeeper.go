@@ -76,7 +76,7 @@ func (c *conn) enter(k *connectPacket) (present bool, refused *refusal) {
 	}
 	c.settleTerms(k)
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock(c.b)
 	if c.peer.role == user && x.drops != drops {
 		return false, &refusal{notAuthorized, "accounts were changed while it came"}
 	}
@@ -220,7 +220,7 @@ func (c *conn) depart() {
 	}
 	x := &c.b.exchange
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock(c.b)
 	s, w := c.session, c.will
 	if c.b.isClosed() {
 		w = nil // who would hear it
@@ -265,7 +265,7 @@ func (b *Broker) after(d time.Duration, f func()) *time.Timer {
 
 func (x *exchange) willIsDue(s *session, w *lastWill) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock(s.b)
 	if s.will == w && !s.b.isClosed() {
 		s.will = nil
 		x.publishWill(s.b, w, s.role)
@@ -275,7 +275,7 @@ func (x *exchange) willIsDue(s *session, w *lastWill) {
 // expire ends a session that nobody came back to.
 func (x *exchange) expire(s *session, absence int) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock(s.b)
 	if s.ending == nil || s.absences != absence {
 		return // it came back, or ended, just now
 	}
@@ -287,5 +287,7 @@ func (x *exchange) expire(s *session, absence int) {
 
 func (x *exchange) publishWill(b *Broker, w *lastWill, who role) {
 	m := message{payload: w.payload, props: w.props.forwarded, qos: w.qos, retain: w.retain, expires: b.expiryOf(&w.props)}
-	x.accept(b, []byte(w.topic), &m, nil, who)
+	if t, _, _ := x.accept(b, []byte(w.topic), &m, nil, who); t != nil && t.command && !m.retain {
+		x.orders = append(x.orders, order{t.name, w.payload})
+	}
 }

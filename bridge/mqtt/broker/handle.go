@@ -62,10 +62,13 @@ func (c *conn) publish(head byte, body []byte) error {
 		}
 	}
 	m := message{payload: p.payload, props: p.props.forwarded, qos: p.qos, retain: p.retain, expires: c.b.expiryOf(&p.props)}
-	code, why := c.b.accept(p.topic, &m, c.session, c.peer.role)
+	t, code, why := c.b.accept(p.topic, &m, c.session, c.peer.role)
 	if why != "" {
 		c.b.denied.Add(1)
 		c.b.say(&c.b.denials, "refused an MQTT message", "client", c.session.id, "topic", string(p.topic), "reason", why)
+	}
+	if t != nil && t.command && !m.retain {
+		c.b.handOver(t.name, p.payload)
 	}
 	switch {
 	case code == badTopic:
@@ -89,34 +92,36 @@ func (c *conn) acked(kind byte, id uint16, code reason) {
 	c.answer(c.out)
 }
 
-// accept publishes what the rules let through.
-func (b *Broker) accept(name []byte, m *message, from *session, who role) (code reason, why string) {
+// accept publishes what the rules let through, on the topic t; of what they do
+// not t is nil.
+func (b *Broker) accept(name []byte, m *message, from *session, who role) (t *topic, code reason, why string) {
 	b.exchange.mu.Lock()
 	defer b.exchange.mu.Unlock()
 	return b.exchange.accept(b, name, m, from, who)
 }
 
-func (x *exchange) accept(b *Broker, name []byte, m *message, from *session, who role) (code reason, why string) {
-	t := x.topics[string(name)]
+func (x *exchange) accept(b *Broker, name []byte, m *message, from *session, who role) (t *topic, code reason, why string) {
+	t = x.topics[string(name)]
 	if t == nil && !validTopic(name) {
-		return badTopic, ""
+		return nil, badTopic, ""
 	}
 	if who != gateway {
 		if why := b.rules.mayWrite(who, string(name), m.retain); why != "" {
-			return notAuthorized, why
+			return nil, notAuthorized, why
 		}
 		if m.retain && len(m.payload) > 0 && !x.mayRetain(string(name), len(m.payload)+len(m.props)) {
-			return quotaExceeded, "too many retained messages"
+			return nil, quotaExceeded, "too many retained messages"
 		}
 	}
 	if t == nil {
 		t = x.learn(string(name))
+		t.command = b.rules.takesCommands(t.name)
 	}
 	if m.retain {
 		x.retain(t, m, who != gateway)
 	}
 	x.route(t, m, from)
-	return success, ""
+	return t, success, ""
 }
 
 // expiryOf is when a message with these properties expires, by the broker's clock.

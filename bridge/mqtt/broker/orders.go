@@ -1,0 +1,46 @@
+package broker
+
+import "sync"
+
+// orders are how commands reach the gateway without a connection in between: the
+// goroutine that read one from a client gives it to the gateway by a plain call,
+// after the subscribers of its topic and before the client's PUBACK. So those of
+// one client arrive in its order.
+type orders struct {
+	mu   sync.RWMutex // held while take runs, so with no other lock of the broker's
+	take func(topic string, payload []byte)
+}
+
+// order is a command that a will gives.
+type order struct {
+	topic   string
+	payload []byte
+}
+
+// OnCommand lets take have what clients publish on topics that take commands, from
+// now on; nil ends it. It waits until the calls of an earlier take have returned.
+// take is called from many goroutines. It must not block, and payload is valid
+// only until it returns. It gets nothing that is retained: nobody may publish that.
+func (b *Broker) OnCommand(take func(topic string, payload []byte)) {
+	b.orders.mu.Lock()
+	defer b.orders.mu.Unlock()
+	b.orders.take = take
+}
+
+func (b *Broker) handOver(topic string, payload []byte) {
+	b.orders.mu.RLock()
+	defer b.orders.mu.RUnlock()
+	if b.orders.take != nil {
+		b.orders.take(topic, payload)
+	}
+}
+
+// unlock releases mu and then hands over what wills ordered while it was held.
+func (x *exchange) unlock(b *Broker) {
+	due := x.orders
+	x.orders = nil
+	x.mu.Unlock()
+	for _, o := range due {
+		b.handOver(o.topic, o.payload)
+	}
+}

@@ -21,6 +21,22 @@ func TestGoodMessagePasses(t *testing.T) {
 	}
 }
 
+// A trigger is no entity: it has no unique_id and none of an entity's keys.
+func TestTriggers(t *testing.T) {
+	for body, ok := range map[string]bool{
+		`"automation_type":"trigger","type":"button_short_press","subtype":"button_1","topic":"a","payload":"x","value_template":"y"`: true,
+		`"automation_type":"trigger","type":"button_short_press","topic":"a"`:                                                         false,
+		`"automation_type":"action","type":"a","subtype":"b","topic":"c"`:                                                             false,
+		`"automation_type":"trigger","type":"a","subtype":"b","topic":"c","unique_id":"d"`:                                            false,
+		`"automation_type":"trigger","type":"a","subtype":"b","topic":"c/#"`:                                                          false,
+	} {
+		payload := `{` + body + `,"device":{"identifiers":["i"]},"origin":{"name":"o"}}`
+		if err := Component("homeassistant/device_automation/n/o/config", "homeassistant", []byte(payload)); (err == nil) != ok {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 // A checker that finds nothing is worse than none: each mistake must be found.
 func TestMistakesAreFound(t *testing.T) {
 	for name, change := range map[string][2]string{
@@ -81,6 +97,56 @@ func TestRulesBetweenKeys(t *testing.T) {
 		"text too long":          {"text", `"command_topic":"a","max":1000`, false},
 		"select without options": {"select", `"command_topic":"a"`, false},
 		"button with a state":    {"button", `"command_topic":"a","state_topic":"b"`, false},
+		"enum with precision":    {"sensor", `"state_topic":"a","device_class":"enum","options":["x"],"suggested_display_precision":1`, false},
+		"temperature total":      {"sensor", `"state_topic":"a","device_class":"temperature","unit_of_measurement":"°C","state_class":"total"`, false},
+		"energy measured":        {"sensor", `"state_topic":"a","device_class":"energy","unit_of_measurement":"Wh","state_class":"measurement"`, false},
+		"energy":                 {"sensor", `"state_topic":"a","device_class":"energy","unit_of_measurement":"Wh","state_class":"total_increasing"`, true},
+		"wind":                   {"sensor", `"state_topic":"a","device_class":"wind_direction","unit_of_measurement":"°","state_class":"measurement_angle"`, true},
+		"wind as a number":       {"sensor", `"state_topic":"a","device_class":"wind_direction","unit_of_measurement":"°","state_class":"measurement"`, false},
+		"an angle in W":          {"sensor", `"state_topic":"a","unit_of_measurement":"W","state_class":"measurement_angle"`, false},
+		"reset without total":    {"sensor", `"state_topic":"a","last_reset_value_template":"x"`, false},
+		"expires at once":        {"sensor", `"state_topic":"a","expire_after":0`, false},
+		"siren":                  {"siren", `"command_topic":"a","support_duration":false`, true},
+		"siren with a class":     {"siren", `"command_topic":"a","device_class":"siren"`, false},
+		"cover":                  {"cover", `"command_topic":"a","state_topic":"b","payload_stop":null`, true},
+		"cover of nothing":       {"cover", `"name":"x"`, true},
+		"cover set, not read":    {"cover", `"set_position_topic":"a"`, false},
+		"cover hopes":            {"cover", `"command_topic":"a"`, false},
+		"cover turned round":     {"cover", `"position_topic":"a","position_open":0`, false},
+		"cover template alone":   {"cover", `"position_topic":"a","set_position_template":"x"`, false},
+		"tilt set, not read":     {"cover", `"state_topic":"a","tilt_command_topic":"b"`, false},
+		"tilt of no width":       {"cover", `"state_topic":"a","tilt_min":5,"tilt_max":5`, false},
+		"valve":                  {"valve", `"command_topic":"a","state_topic":"b","payload_open":"open","state_open":"open"`, true},
+		"valve by position":      {"valve", `"command_topic":"a","state_topic":"b","reports_position":true`, true},
+		"valve by both":          {"valve", `"command_topic":"a","state_topic":"b","reports_position":true,"payload_open":"open"`, false},
+		"valve stopped":          {"valve", `"command_topic":"a","state_topic":"b","state_stopped":"stopped"`, false},
+		"lock":                   {"lock", `"command_topic":"a","state_jammed":"jammed","payload_open":"open"`, true},
+		"lock that only says":    {"lock", `"state_topic":"a"`, false},
+		"fan":                    {"fan", `"command_topic":"a","preset_modes":["eco"],"preset_mode_command_topic":"b","preset_mode_state_topic":"c"`, true},
+		"fan from 0":             {"fan", `"command_topic":"a","speed_range_min":0`, false},
+		"fan of one speed":       {"fan", `"command_topic":"a","speed_range_min":3,"speed_range_max":3`, false},
+		"fan with presets alone": {"fan", `"command_topic":"a","preset_modes":["eco"]`, false},
+		"fan reset by a preset":  {"fan", `"command_topic":"a","preset_modes":["None"],"preset_mode_command_topic":"b","preset_mode_state_topic":"c"`, false},
+		"fan set, not read":      {"fan", `"command_topic":"a","percentage_command_topic":"b"`, false},
+		"climate":                {"climate", `"modes":["heat"],"mode_command_topic":"a","mode_state_topic":"b","precision":0.5,"temperature_unit":"C"`, true},
+		"climate that bakes":     {"climate", `"modes":["bake"]`, false},
+		"climate in K":           {"climate", `"temperature_unit":"K"`, false},
+		"climate to 2 decimals":  {"climate", `"precision":0.01`, false},
+		"climate preset none":    {"climate", `"preset_modes":["none"],"preset_mode_command_topic":"a","preset_mode_state_topic":"b"`, false},
+		"climate with presets":   {"climate", `"preset_mode_command_topic":"a","preset_mode_state_topic":"b"`, false},
+		"climate humidity":       {"climate", `"min_humidity":40,"max_humidity":40`, false},
+		"climate above 100":      {"climate", `"max_humidity":101`, false},
+		"climate reads humidity": {"climate", `"target_humidity_state_topic":"a"`, false},
+		"climate turned round":   {"climate", `"min_temp":40`, false},
+		"climate hopes":          {"climate", `"temperature_command_topic":"a"`, false},
+		"humidifier":             {"humidifier", `"command_topic":"a","target_humidity_command_topic":"b","target_humidity_state_topic":"c"`, true},
+		"humidifier, no target":  {"humidifier", `"command_topic":"a"`, false},
+		"humidifier modes":       {"humidifier", `"command_topic":"a","target_humidity_command_topic":"b","target_humidity_state_topic":"c","modes":["quiet"]`, false},
+		"humidifier resets":      {"humidifier", `"command_topic":"a","target_humidity_command_topic":"b","target_humidity_state_topic":"c","modes":["None"],"mode_command_topic":"d","mode_state_topic":"e"`, false},
+		"humidifier 0 to 0":      {"humidifier", `"command_topic":"a","target_humidity_command_topic":"b","target_humidity_state_topic":"c","max_humidity":0`, false},
+		"update":                 {"update", `"state_topic":"a","value_template":"x","device_class":"firmware"`, true},
+		"update without install": {"update", `"command_topic":"a"`, false},
+		"update read from none":  {"update", `"value_template":"x"`, false},
 		"enum with a unit":       {"sensor", `"state_topic":"a","device_class":"enum","options":["x"],"unit_of_measurement":"W"`, false},
 	} {
 		payload := `{"unique_id":"x",` + c.body + `,"device":{"identifiers":["i"]},"origin":{"name":"o"}}`

@@ -113,7 +113,13 @@ func (a *archive) addCA(dir string) error {
 
 // readArchive checks the backup at path against its sums, and unpacks it into
 // dir if there is one.
-func readArchive(path, dir string) (m manifest, err error) {
+func readArchive(path, dir string) (manifest, error) {
+	return unpackArchive(path, dir, func(string, string) {})
+}
+
+// unpackArchive is readArchive that tells did of each file that is written and
+// synced.
+func unpackArchive(path, dir string, did func(what, name string)) (m manifest, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("backup %s: %w", path, err)
@@ -127,7 +133,7 @@ func readArchive(path, dir string) (m manifest, err error) {
 	if err := wholeTar(f); err != nil {
 		return m, err
 	}
-	r := reading{dir: dir, sums: map[string]string{}}
+	r := reading{dir: dir, did: did, sums: map[string]string{}}
 	t := tar.NewReader(bufio.NewReaderSize(f, 64<<10))
 	for {
 		h, err := t.Next()
@@ -170,6 +176,7 @@ func wholeTar(f *os.File) error {
 // reading is a backup that is being read.
 type reading struct {
 	dir      string // "" = is only checked
+	did      func(what, name string)
 	sums     map[string]string
 	listed   []byte // SHA256SUMS
 	manifest manifest
@@ -223,7 +230,10 @@ func (r *reading) copy(h *tar.Header, from io.Reader, to io.Writer) error {
 		return err
 	}
 	_, err = io.Copy(io.MultiWriter(f, to), from)
-	return errors.Join(err, f.Sync(), f.Close())
+	r.did("written", path)
+	err = errors.Join(err, f.Sync())
+	r.did("synced", path)
+	return errors.Join(err, f.Close())
 }
 
 // compare holds what was read against what was written down.

@@ -73,8 +73,8 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 		}
 		return g, err
 	}
-	if err := tidyRestore(data); err != nil {
-		log.Warn("what a restore left could not be removed", "err", err)
+	if err := tidy(data); err != nil {
+		log.Warn("what a restore or a compact left could not be removed", "err", err)
 	}
 	if g.registry, err = registry.Open(g.store, protocol.Limits{}); err != nil {
 		return g, err

@@ -70,39 +70,53 @@ func halfRestored(data string) error {
 		data, data, filepath.Join(data, restoring))
 }
 
-// tidyRestore removes what a restore that was cut off in its last moment left. The
-// caller has the store open, so no restore is under way.
-func tidyRestore(data string) error { return os.RemoveAll(filepath.Join(data, restoring)) }
+// tidy removes what a restore that was cut off in its last moment left, or a
+// compact. The caller has the store open, so none of them is under way.
+func tidy(data string) error {
+	return errors.Join(os.RemoveAll(filepath.Join(data, restoring)), os.RemoveAll(filepath.Join(data, databaseName+".compact")))
+}
 
 // restore puts a backup into data, whole or not at all. Only the last step makes
 // a gateway of it.
-func restore(file, data string) (m manifest, err error) {
+func restore(file, data string) (manifest, error) {
+	return restoration{data, func(string, string) {}}.from(file)
+}
+
+// restoration is a restore into data. did is told of what was just done to the
+// disk: "written" and "synced" of a file, "moved" of a name to its place, "names
+// synced" of a directory.
+type restoration struct {
+	data string
+	did  func(what, name string)
+}
+
+func (r restoration) from(file string) (m manifest, err error) {
 	if m, err = readArchive(file, ""); err != nil {
 		return m, err
 	}
-	if err := empty(data); err != nil {
+	if err := empty(r.data); err != nil {
 		return m, err
 	}
-	held, err := store.Hold(data)
+	held, err := store.Hold(r.data)
 	if err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	if err := empty(data); err != nil { // now that nobody else can fill it
+	defer sameOwner(r.data)
+	if err := empty(r.data); err != nil { // now that nobody else can fill it
 		return m, err
 	}
-	tmp := filepath.Join(data, restoring)
+	tmp := filepath.Join(r.data, restoring)
 	if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o700)); err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
-	if m, err = readArchive(file, tmp); err == nil {
-		err = renewed(tmp)
+	if m, err = unpackArchive(file, tmp, r.did); err == nil {
+		err = r.renewed(tmp)
 	}
 	if err == nil {
-		err = takeOver(tmp, data)
+		err = r.takeOver(tmp)
 	}
-	err = errors.Join(err, os.RemoveAll(tmp), syncDirectory(data))
-	sameOwner(data)
+	err = errors.Join(err, os.RemoveAll(tmp), syncDirectory(r.data))
 	if err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
@@ -134,7 +148,7 @@ func empty(data string) error {
 
 // renewed checks what was unpacked and gives it a new epoch, by which readers
 // notice that positions mean something else now.
-func renewed(dir string) error {
+func (r restoration) renewed(dir string) error {
 	found, err := checkOffline(dir)
 	if err != nil {
 		return err
@@ -142,26 +156,46 @@ func renewed(dir string) error {
 	if !found.OK {
 		return fmt.Errorf("the store in the backup is damaged: %s", strings.Join(found.Findings, "; "))
 	}
-	return store.Renew(dir)
+	err = store.Renew(dir)
+	r.did("written", filepath.Join(dir, databaseName))
+	r.did("synced", filepath.Join(dir, databaseName)) // each transaction is
+	return err
 }
 
 // takeOver moves what was unpacked to its place, the database last.
-func takeOver(tmp, data string) error {
-	to := filepath.Join(data, "ca")
-	if err := os.RemoveAll(to); err != nil { // of a restore that was cut off
+func (r restoration) takeOver(tmp string) (err error) {
+	ca := filepath.Join(r.data, "ca")
+	if err := os.RemoveAll(ca); err != nil { // of a restore that was cut off
 		return err
 	}
-	err := os.Rename(filepath.Join(tmp, "ca"), to)
+	err = r.move(tmp, "ca")
 	if err == nil {
-		err = syncDirectory(to)
+		err = r.syncNames(ca)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // own certificates need none
 		return err
 	}
-	if err := syncDirectory(data); err != nil {
-		return err
+	if err = r.syncNames(r.data); err == nil {
+		err = r.move(tmp, databaseName)
 	}
-	return os.Rename(filepath.Join(tmp, databaseName), filepath.Join(data, databaseName))
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(ca)) // or it would be in the way of the next try
+	}
+	return r.syncNames(r.data)
+}
+
+func (r restoration) move(from, name string) error {
+	err := os.Rename(filepath.Join(from, name), filepath.Join(r.data, name))
+	if err == nil {
+		r.did("moved", filepath.Join(r.data, name))
+	}
+	return err
+}
+
+func (r restoration) syncNames(dir string) error {
+	err := syncDirectory(dir)
+	r.did("names synced", dir)
+	return err
 }
 
 func compactCommand() *cobra.Command {

@@ -174,7 +174,7 @@ func TestTheJSONOfGroupsAndScenes(t *testing.T) {
 		{`{"set":"open","ttl":"30s"}`, ""},
 		{`{"set":{"on":true}}`, ""},
 		{`{"set":{}}`, "nothing to set"},
-		{`{"id":"1"}`, "set: want a value"},
+		{`{"id":"1"}`, "set: want a number"},
 		{`{"set":[1]}`, "set: want a number"},
 		{`{"set":null}`, "set: want a number"},
 		{`{"set":true,"ttl":30}`, "ttl"},

@@ -48,7 +48,9 @@ func ParseGroupJSON(body []byte) (GroupRequest, error) {
 			err = errors.New("nothing to set")
 		}
 	} else {
-		r.Value, err = parseValue(in.Set)
+		if r.Value, err = ParseValue(in.Set); err != nil {
+			err = fmt.Errorf("set: %w, or an object of attributes", err)
+		}
 	}
 	if err != nil {
 		return r, err
@@ -85,18 +87,15 @@ func parseForm(body []byte) (in form, err error) {
 	return in, nil
 }
 
-func parseValue(raw json.RawMessage) (protocol.Value, error) {
+// ParseValue reads one value of JSON, integers with all their digits.
+func ParseValue(raw json.RawMessage) (protocol.Value, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	token, err := d.Token()
 	if err != nil {
-		return protocol.Value{}, errors.New("set: want a value for all members, such as true, or an object of their attributes")
+		return protocol.Value{}, errNoValue
 	}
-	v, err := jsonValue(token)
-	if err != nil {
-		return v, fmt.Errorf("set: %w", err)
-	}
-	return v, nil
+	return jsonValue(token)
 }
 
 // parseTTL: a Go duration as text, "30s".
@@ -144,6 +143,8 @@ func parseSet(raw json.RawMessage) ([]Setting, error) {
 	return set, nil
 }
 
+var errNoValue = errors.New("want a number, true, false or a text")
+
 func jsonValue(t json.Token) (protocol.Value, error) {
 	switch t := t.(type) {
 	case bool:
@@ -163,7 +164,7 @@ func jsonValue(t json.Token) (protocol.Value, error) {
 		}
 		return protocol.Float(f), nil
 	}
-	return protocol.Value{}, errors.New("want a number, true, false or a text")
+	return protocol.Value{}, errNoValue
 }
 
 // AppendJSON appends the result as it stands on the result topic and in HTTP

@@ -82,7 +82,7 @@ func (r *Registry) checkMember(m Member) error {
 	case d == nil:
 		return fmt.Errorf("device %q: %w", m.Device, ErrUnknown)
 	case len(d.PointsOf(m.Name)) == 0:
-		return fmt.Errorf("%s of %s: %w", m.Name, m.Device, ErrUnknown)
+		return fmt.Errorf("%s of %s: %w (hearthgate device show %s lists what it has)", m.Name, m.Device, ErrUnknown, m.Device)
 	case !slices.ContainsFunc(d.PointsOf(m.Name), func(p *protocol.Point) bool { return p.Settable }):
 		return fmt.Errorf("%w of a member: %s of %s can only be read", ErrBadName, m.Name, m.Device)
 	}

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/rand"
 	"io"
 	"net/http"
 	"time"
@@ -61,9 +60,7 @@ func (a *API) sendCommand(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Query().Get("values") == "text" {
 		plain(req.Set)
 	}
-	if req.ID == "" {
-		req.ID = rand.Text()[:16] // so that it can be asked for and cancelled later
-	}
+	req.ID = named(req.ID)
 	c := caller{make(chan time.Time, 1), make(chan command.Result, 1)}
 	a.Commands.Submit(req, c)
 	return answer(w, r, req, c, wait, given)

@@ -67,7 +67,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().String("config", "", "configuration file (YAML)")
 	root.PersistentFlags().Bool("json", false, "output for scripts")
 	root.AddCommand(
-		serveCommand(), demoCommand(), deviceCommand(), sendCommand(), watchCommand(),
+		serveCommand(), demoCommand(), deviceCommand(), groupCommand(), sceneCommand(), sendCommand(), watchCommand(),
 		historyCommand(), exportCommand(), statusCommand(), cursorCommand(), tokenCommand(),
 		mqttCommand(), backupCommand(), restoreCommand(), checkCommand(), compactCommand(), configCommand(), doctorCommand(), versionCommand(),
 	)

@@ -51,8 +51,7 @@ func sendCommand() *cobra.Command {
 			return send(c, args[0], args[1:], ttl, wait)
 		},
 	}
-	c.Flags().StringVar(&ttl, "ttl", "", "let it wait for the device so long: 30s, 1h")
-	c.Flags().StringVar(&wait, "wait", "", "wait so long for the outcome (default: until a device that is awake has answered)")
+	waitFlags(c, &ttl, &wait)
 	c.Flags().StringVar(&cancel, "cancel", "", "take back the waiting command of this id")
 	return c
 }
@@ -67,11 +66,8 @@ func send(c *cobra.Command, device string, settings []string, ttl, wait string) 
 		in["ttl"] = ttl
 	}
 	q := url.Values{"values": {"text"}}
-	if wait != "" {
-		if d, err := time.ParseDuration(wait); err != nil || d < 0 {
-			return usageError{fmt.Errorf("--wait: want a duration such as 5s, not %q", wait)}
-		}
-		q.Set("wait", wait)
+	if err := addWait(q, wait); err != nil {
+		return err
 	}
 	var out sent
 	if err := a.call(c.Context(), http.MethodPost, devicePath(device, "/command?"+q.Encode()), in, &out); err != nil {
@@ -83,6 +79,24 @@ func send(c *cobra.Command, device string, settings []string, ttl, wait string) 
 	if out.Outcome != "ok" && out.Status == "" {
 		return quietError{errors.New(out.Outcome)}
 	}
+	return nil
+}
+
+// waitFlags are those of everything that sends commands.
+func waitFlags(c *cobra.Command, ttl, wait *string) {
+	c.Flags().StringVar(ttl, "ttl", "", "let it wait for the device so long: 30s, 1h")
+	c.Flags().StringVar(wait, "wait", "", "wait so long for the outcome (default: until a device that is awake has answered)")
+}
+
+// addWait puts --wait into the query.
+func addWait(q url.Values, wait string) error {
+	if wait == "" {
+		return nil
+	}
+	if d, err := time.ParseDuration(wait); err != nil || d < 0 {
+		return usageError{fmt.Errorf("--wait: want a duration such as 5s, not %q", wait)}
+	}
+	q.Set("wait", wait)
 	return nil
 }
 

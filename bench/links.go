@@ -39,6 +39,7 @@ type rest struct {
 // and lets them come back at once.
 func (c *crowd) measure(n int, window time.Duration) (r rest, err error) {
 	c.server.quiet()
+	time.Sleep(heartbeat / 2) // garbage of the start
 	empty, used := c.server.rss(), c.server.cpu()
 	var beats atomic.Int64
 	all, err := c.arrive(n, &beats)

@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -110,13 +111,27 @@ const (
 // so that the peer can read why before the socket goes (a socket closed while
 // the peer still sends is reset, and the close code is lost with it).
 type guard struct {
-	net.Conn
-	link *link
+	net.Conn // with all that is around the socket: its Close counts
+	link     *link
+	socket   net.Conn // where reads and writes go: TLS, or the bare socket
 
 	// owned by the reader
 	headers headers
 	early   []byte // came in the same segment as the request
 	code    protocol.CloseCode
+}
+
+// bare is a connection without what the listener put around it for peers that
+// have not shown who they are: a link has its own deadlines, and each layer
+// would cost a link at rest some stack. TLS stays.
+func bare(c net.Conn) net.Conn {
+	if _, secure := c.(*tls.Conn); secure {
+		return c
+	}
+	if around, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return around.NetConn()
+	}
+	return c
 }
 
 // Read hands on what the header check lets pass. After a refused header it
@@ -130,7 +145,7 @@ func (g *guard) Read(p []byte) (n int, err error) {
 		n = copy(p, g.early)
 		g.early = g.early[n:]
 	default:
-		n, err = g.Conn.Read(p)
+		n, err = g.socket.Read(p)
 	}
 	return g.pass(p[:n], err)
 }
@@ -190,8 +205,8 @@ func (g *guard) Write(p []byte) (int, error) {
 
 // write is every write's way to the socket.
 func (g *guard) write(p []byte) (int, error) {
-	g.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return g.Conn.Write(p)
+	g.socket.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return g.socket.Write(p)
 }
 
 // Close ends our direction after the close frame; link.finish closes the socket

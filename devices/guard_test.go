@@ -1,7 +1,9 @@
 package devices
 
 import (
+	"crypto/tls"
 	"math"
+	"net"
 	"testing"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -89,3 +91,26 @@ func TestAMessageMayFollowAFragmentedOne(t *testing.T) {
 		}
 	}
 }
+
+// What a listener puts around its sockets is for strangers; a link reads and
+// writes below it, but never below TLS.
+func TestALinkIsBareButForTLS(t *testing.T) {
+	socket, peer := net.Pipe()
+	defer socket.Close()
+	defer peer.Close()
+	around := counted{socket}
+	if got := bare(around); got != socket {
+		t.Errorf("plain: got %T", got)
+	}
+	secure := tls.Server(around, &tls.Config{})
+	if got := bare(secure); got != secure {
+		t.Errorf("TLS: got %T", got)
+	}
+	if got := bare(socket); got != socket {
+		t.Errorf("bare already: got %T", got)
+	}
+}
+
+type counted struct{ net.Conn }
+
+func (c counted) NetConn() net.Conn { return c.Conn }

@@ -65,7 +65,7 @@ type counter struct {
 
 func (h *Hub) newLink(id string, conn net.Conn, remote netip.Addr) *link {
 	l := &link{hub: h, device: h.device(id), remote: remote, since: time.Now()}
-	l.conn = &guard{Conn: conn, link: l, headers: headers{limit: uint64(h.limits.Message)}}
+	l.conn = &guard{Conn: conn, link: l, socket: bare(conn), headers: headers{limit: uint64(h.limits.Message)}}
 	return l
 }
 
@@ -251,9 +251,30 @@ func (events) OnMessage(s *gws.Conn, m *gws.Message) {
 	defer m.Close() // its memory is pooled
 	l := linkOf(s)
 	l.seen()
-	if b := m.Bytes(); l.pace(len(b)) {
+	b := m.Bytes()
+	switch {
+	case !l.pace(len(b)):
+	case l.opened:
 		l.take(b)
+	default: // the hello calls deep, and a link at rest would keep the stack for it
+		l.aside(func() { l.take(b) })
 	}
+}
+
+// aside runs f on a goroutine of its own and waits for it.
+func (l *link) aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				l.hub.panicked(l.device.id, p)
+				l.end(protocol.CloseInternal, "internal error")
+			}
+		}()
+		f()
+	}()
+	<-done
 }
 
 func (l *link) seen() { l.lastIn.Store(l.hub.now()) }

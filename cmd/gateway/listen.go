@@ -109,7 +109,7 @@ func (l fewListener) Accept() (net.Conn, error) {
 		}
 		addr := addressOf(c)
 		if l.crowd.enter(addr) {
-			return &countedConn{Conn: c, leave: sync.OnceFunc(func() { l.crowd.leave(addr) })}, nil
+			return &countedConn{Conn: c, crowd: l.crowd, addr: addr}, nil
 		}
 		l.crowd.refused.Add(1)
 		_ = c.Close()
@@ -118,11 +118,11 @@ func (l fewListener) Accept() (net.Conn, error) {
 
 // addressOf is the peer's address; of IPv6 its /64, which one peer owns whole.
 func addressOf(c net.Conn) netip.Addr {
-	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
 		return netip.Addr{}
 	}
-	a := ap.Addr().Unmap().WithZone("")
+	a := tcp.AddrPort().Addr().Unmap().WithZone("")
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
 			return p.Addr()
@@ -157,10 +157,16 @@ const (
 	writeTime = 10 * time.Second // to take what is written to it at once, 32 KiB or so
 )
 
+// countedConn has its place in the crowd until it is closed.
 type countedConn struct {
 	net.Conn
-	leave func()
+	crowd *crowd
+	addr  netip.Addr
+	left  sync.Once
 }
+
+// NetConn is the socket itself, for who sets deadlines of their own.
+func (c *countedConn) NetConn() net.Conn { return c.Conn }
 
 // Write gives a peer that does not read limited time: without it every answer
 // would be a way to hold a goroutine and its memory for ever.
@@ -178,7 +184,7 @@ func (c *countedConn) CloseWrite() error {
 }
 
 func (c *countedConn) Close() error {
-	c.leave()
+	c.left.Do(func() { c.crowd.leave(c.addr) })
 	return c.Conn.Close()
 }
 

@@ -16,7 +16,9 @@ import (
 func inMemory(t *testing.T, h http.Handler) (client net.Conn) {
 	client, theirs := net.Pipe()
 	l := &oneListener{conns: make(chan net.Conn, 1)}
-	l.conns <- &countedConn{Conn: theirs, leave: func() {}}
+	c := newCrowd(0, 0, 0, new(atomic.Uint64))
+	c.enter(netip.Addr{})
+	l.conns <- &countedConn{Conn: theirs, crowd: c}
 	s := &http.Server{Handler: bodyInTime(h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	done := make(chan struct{})
 	go func() { _ = s.Serve(l); close(done) }()

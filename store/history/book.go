@@ -77,7 +77,7 @@ func (b *book) set(l Level, d day, name string, rows []rollup.Row) {
 // rollUp makes the rows of a day of a series anew, on the levels that are not
 // over. If that changes the day's last value, the first rows of the next day on
 // which the series said something change with it.
-func (b *book) rollUp(all *sources, name string, d day, over func(Level) bool) {
+func (b *book) rollUp(all *sources, name string, d day, over [levels]bool) {
 	newest, known := b.newestBefore(name, d)
 	before := newest.Last
 	was := b.lastOf(d, name, before)
@@ -88,7 +88,7 @@ func (b *book) rollUp(all *sources, name string, d day, over func(Level) bool) {
 	rows := fiveMinutes(all, name, d, counter, before)
 	for l := FiveMinutes; l <= Days; l++ {
 		rows = coarsenOnce(rows, l, before)
-		if !over(l) {
+		if !over[l] {
 			b.set(l, d, name, fuller(b.rows(l, d, name), rows))
 		}
 	}

@@ -52,12 +52,12 @@ func (k *Keeper) mergeDay(r *Reader, late *shelf, device string, d day, now time
 	b := &book{Reader: r, device: device, pages: map[page]*bookPage{}}
 	var gone []string // series of which no samples are kept
 	for _, name := range all.names() {
-		keep := k.Policy.series(device, name)
-		b.rollUp(&all, name, d, func(l Level) bool {
-			_, end, _ := l.span(l.bucket(d))
-			return over(keep.of(l), end, now)
-		})
-		if over(keep.of(Raw), d+1, now) {
+		late, err := k.overdue(r.Tx, device, name, d, now)
+		if err != nil {
+			return err
+		}
+		b.rollUp(&all, name, d, late)
+		if late[Raw] {
 			gone = append(gone, name)
 		}
 	}
@@ -68,12 +68,22 @@ func (k *Keeper) mergeDay(r *Reader, late *shelf, device string, d day, now time
 	if err := raw.merge(device, all.chunks, gone); err != nil {
 		return err
 	}
-	if len(gone) > 0 {
-		if err := setTrimmed(r.Tx, d); err != nil {
-			return err
+	return late.mark(device, all.chunks)
+}
+
+// overdue tells of which levels a series' day is not kept any more.
+func (k *Keeper) overdue(tx *bolt.Tx, device, name string, d day, now time.Time) (late [levels]bool, err error) {
+	keep := k.Policy.series(device, name)
+	for l := Raw; l <= Days; l++ {
+		_, end, _ := l.span(l.bucket(d))
+		if late[l] = over(keep.of(l), end, now); !late[l] {
+			continue
+		}
+		if err := setTrimmed(tx, l, d); err != nil {
+			return late, err
 		}
 	}
-	return late.mark(device, all.chunks)
+	return late, nil
 }
 
 // names are the series that there are.

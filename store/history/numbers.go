@@ -25,7 +25,7 @@ type Amount struct {
 
 // Measure reads the numbers.
 func Measure(tx *bolt.Tx) (n Numbers) {
-	bytes := bytesOf(tx)
+	bytes := numbers(tx, keyBytes, 0)
 	for l := Raw; l <= pieces; l++ {
 		a := &n.Pieces
 		if l != pieces {

@@ -58,6 +58,9 @@ type retaining struct {
 func (w *retaining) walk() (done bool, err error) {
 	spans := w.k.Policy.spans(w.level)
 	for _, name := range names(w.tx, w.level, w.pass.name) {
+		if string(name) != w.pass.name {
+			w.pass.from = nil
+		}
 		_, end, ok := w.level.span(name)
 		if !ok || !w.due(spans, end) {
 			continue
@@ -66,9 +69,9 @@ func (w *retaining) walk() (done bool, err error) {
 			w.pass.name = string(name)
 			return false, nil
 		}
-		*w.left--
 		s := namedShelf(w.tx, w.level, name)
 		if !slices.ContainsFunc(spans, func(keep time.Duration) bool { return !over(keep, end, w.pass.now) }) {
+			*w.left--
 			if err := w.drop(&s, end); err != nil {
 				return false, err
 			}
@@ -77,7 +80,6 @@ func (w *retaining) walk() (done bool, err error) {
 		if done, err := w.trim(&s, end); err != nil || !done {
 			return false, err
 		}
-		w.pass.from = nil
 	}
 	return true, nil
 }
@@ -109,30 +111,25 @@ func (w *retaining) drop(s *shelf, end day) error {
 		return err
 	}
 	*w.removed += n
-	if w.level == Raw {
-		return setTrimmed(w.tx, end-1)
-	}
-	return nil
+	return setTrimmed(w.tx, w.level, end-1)
 }
 
 // trim removes from a bucket the series that are over.
 func (w *retaining) trim(s *shelf, end day) (done bool, err error) {
 	var all []part
 	c := s.b.Cursor()
-	for k, v := c.Seek(w.pass.from); k != nil; k, v = c.Next() {
-		if len(all) == *w.left {
-			w.pass.name, w.pass.from = string(s.name), bytes.Clone(k)
-			break
-		}
+	k, v := c.Seek(w.pass.from)
+	for ; k != nil && len(all) < *w.left; k, v = c.Next() {
 		all = append(all, part{key: bytes.Clone(k), value: v})
 	}
+	w.pass.name, w.pass.from = string(s.name), bytes.Clone(k)
 	*w.left -= len(all)
 	for _, p := range all {
 		if err := w.trimValue(s, p, end); err != nil {
 			return false, err
 		}
 	}
-	if w.pass.name == string(s.name) && w.pass.from != nil && len(all) > 0 && bytes.Compare(w.pass.from, all[len(all)-1].key) > 0 {
+	if k != nil {
 		return false, nil
 	}
 	return true, s.dropIfEmpty()
@@ -158,10 +155,8 @@ func (w *retaining) trimValue(s *shelf, p part, end day) error {
 		return nil
 	}
 	*w.removed += uint64(before - after)
-	if w.level == Raw {
-		if err := setTrimmed(w.tx, end-1); err != nil {
-			return err
-		}
+	if err := setTrimmed(w.tx, w.level, end-1); err != nil {
+		return err
 	}
 	if after == 0 {
 		return s.delete(p.key, before)
@@ -230,10 +225,8 @@ func (k *Keeper) MakeRoom(tx *bolt.Tx) (removed uint64, err error) {
 			if s.b == nil || !ok {
 				continue
 			}
-			if l == Raw || l == pieces {
-				if err := setTrimmed(tx, end-1); err != nil {
-					return 0, err
-				}
+			if err := setTrimmed(tx, l, end-1); err != nil {
+				return 0, err
 			}
 			if removed, err = s.drop(); err != nil || removed > 0 {
 				return removed, err

@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -156,44 +157,50 @@ func (s *shelf) dropIfEmpty() error {
 }
 
 var (
-	keyBytes   = []byte("bytes")   // of keys and values, by level, 8 bytes each
-	keyTrimmed = []byte("trimmed") // the last day of which samples were removed, 8 bytes
+	keyBytes   = []byte("bytes")   // of keys and values, of each level
+	keyTrimmed = []byte("trimmed") // the last day of which something was removed, of each level
 )
 
-func bytesOf(tx *bolt.Tx) (all [levels]int64) {
+// numbers reads what is counted of each level, none if it was never written.
+func numbers(tx *bolt.Tx, key []byte, none int64) (all [levels]int64) {
+	var v []byte
 	if b := tx.Bucket(bucketMeta); b != nil {
-		if v := b.Get(keyBytes); len(v) == 8*levels {
-			for i := range all {
-				all[i] = int64(binary.BigEndian.Uint64(v[8*i:]))
-			}
+		v = b.Get(key)
+	}
+	for i := range all {
+		all[i] = none
+		if len(v) == 8*levels {
+			all[i] = int64(binary.BigEndian.Uint64(v[8*i:]))
 		}
 	}
 	return all
 }
 
-func addBytes(tx *bolt.Tx, l Level, bytes int) error {
-	all := bytesOf(tx)
-	all[l] += int64(bytes)
+func putNumbers(tx *bolt.Tx, key []byte, all [levels]int64) error {
 	v := make([]byte, 0, 8*levels)
 	for _, n := range all {
 		v = binary.BigEndian.AppendUint64(v, uint64(n))
 	}
-	return tx.Bucket(bucketMeta).Put(keyBytes, v)
+	return tx.Bucket(bucketMeta).Put(key, v)
 }
 
-// trimmed is the last day of which samples were ever removed.
-func trimmed(tx *bolt.Tx) day {
-	if b := tx.Bucket(bucketMeta); b != nil {
-		if v := b.Get(keyTrimmed); len(v) == 8 {
-			return day(binary.BigEndian.Uint64(v))
-		}
-	}
-	return dayOf(earliest) - 1
+func addBytes(tx *bolt.Tx, l Level, bytes int) error {
+	all := numbers(tx, keyBytes, 0)
+	all[l] += int64(bytes)
+	return putNumbers(tx, keyBytes, all)
 }
 
-func setTrimmed(tx *bolt.Tx, d day) error {
-	if d <= trimmed(tx) {
+// never is before all days.
+const never = math.MinInt64
+
+// trimmed is the last day of which something was ever removed of each level.
+func trimmed(tx *bolt.Tx) [levels]int64 { return numbers(tx, keyTrimmed, never) }
+
+func setTrimmed(tx *bolt.Tx, l Level, d day) error {
+	all := trimmed(tx)
+	if int64(d) <= all[l] {
 		return nil
 	}
-	return tx.Bucket(bucketMeta).Put(keyTrimmed, binary.BigEndian.AppendUint64(nil, uint64(d)))
+	all[l] = int64(d)
+	return putNumbers(tx, keyTrimmed, all)
 }

@@ -1,9 +1,11 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/hearthgate/hearthgate/command"
@@ -16,12 +18,9 @@ const maxCommand = 64 << 10
 // …/set. Beside an error the request has what could be read.
 func parseCommand(to target, light bool, payload []byte) (command.Request, error) {
 	r := command.Request{Device: to.device}
-	var err error
+	err := checkPayload(payload)
 	switch {
-	case len(payload) > maxCommand:
-		err = fmt.Errorf("%d bytes are more than the %d that a command may have", len(payload), maxCommand)
-	case !utf8.Valid(payload):
-		err = errors.New("not valid UTF-8")
+	case err != nil:
 	case to.name == "":
 		r, err = command.ParseJSON(payload)
 		r.Device = to.device
@@ -30,6 +29,46 @@ func parseCommand(to target, light bool, payload []byte) (command.Request, error
 	default:
 		r.Set = []command.Setting{{Name: to.name, Text: string(payload)}}
 	}
+	return r, err
+}
+
+func checkPayload(payload []byte) error {
+	switch {
+	case len(payload) > maxCommand:
+		return fmt.Errorf("%d bytes are more than the %d that a command may have", len(payload), maxCommand)
+	case !utf8.Valid(payload):
+		return errors.New("not valid UTF-8")
+	}
+	return nil
+}
+
+// parseGroupCommand reads a message on a group's …/command or …/set. On the
+// latter it is a plain value or an object of attributes.
+func parseGroupCommand(to many, payload []byte) (command.GroupRequest, error) {
+	r := command.GroupRequest{Group: to.id}
+	err := checkPayload(payload)
+	switch {
+	case err != nil:
+	case !to.set:
+		r, err = command.ParseGroupJSON(payload)
+	case bytes.HasPrefix(payload, []byte("{")):
+		r, err = command.ParseGroupJSON(slices.Concat([]byte(`{"set":`), payload, []byte("}")))
+	default:
+		r.Text = string(payload)
+	}
+	r.Group = to.id
+	return r, err
+}
+
+// parseSceneCommand reads a message on a scene's …/command, or on its …/set,
+// where any payload starts it.
+func parseSceneCommand(to many, payload []byte) (command.SceneRequest, error) {
+	var r command.SceneRequest
+	err := checkPayload(payload)
+	if err == nil && !to.set {
+		r, err = command.ParseSceneJSON(payload)
+	}
+	r.Scene = to.id
 	return r, err
 }
 

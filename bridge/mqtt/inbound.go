@@ -50,9 +50,7 @@ func (b *Bridge) overflow(in inbound) {
 	if !ok || len(in.payload) == 0 {
 		return
 	}
-	r, _ := parseCommand(to, false, in.payload)
-	b.results.Done(command.Result{ID: r.ID, Device: r.Device, Set: r.Set, Outcome: command.Busy,
-		Message: "too many commands at once"}, nil)
+	b.refuse(to, in.payload, command.Busy, errTooMany)
 }
 
 // takeCommands hands commands over, one after another and so in order for each
@@ -92,9 +90,10 @@ func (b *Bridge) takeInbound(in inbound, clearing map[string]int) {
 	}
 	clearing[in.topic]++
 	b.clearRetained(in, to)
-	r, _ := parseCommand(to, b.isLight(to), in.payload)
-	b.refuse(to, r, errRetained)
+	b.refuse(to, in.payload, command.Invalid, errRetained)
 }
+
+var errTooMany = errors.New("too many commands at once")
 
 var errRetained = errors.New("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
 
@@ -107,17 +106,62 @@ func (b *Bridge) takeCommand(topic string, payload []byte) {
 		b.o.Log.Debug("command on a topic that cannot be one", "topic", topic)
 		return
 	}
-	r, err := parseCommand(to, b.isLight(to), payload)
-	if err != nil {
-		b.refuse(to, r, err)
-		return
+	var err error
+	switch to.many.what {
+	case "group":
+		err = b.takeForGroup(to.many, payload)
+	case "scene":
+		err = b.takeForScene(to.many, payload)
+	default:
+		err = b.takeForDevice(to, payload)
 	}
-	r.Asker = askerName
-	b.o.Commands.Submit(r, nil)
+	if err != nil {
+		b.refuse(to, payload, command.Invalid, err)
+	}
 }
 
-func (b *Bridge) refuse(to target, r command.Request, why error) {
-	b.results.Done(command.Result{ID: r.ID, Device: to.device, Set: r.Set, Outcome: command.Invalid, Message: why.Error()}, nil)
+func (b *Bridge) takeForDevice(to target, payload []byte) error {
+	r, err := parseCommand(to, b.isLight(to), payload)
+	if err == nil {
+		r.Asker = askerName
+		b.o.Commands.Submit(r, nil)
+	}
+	return err
+}
+
+func (b *Bridge) takeForGroup(to many, payload []byte) error {
+	r, err := parseGroupCommand(to, payload)
+	if err == nil {
+		r.Asker = askerName
+		b.o.Commands.SubmitGroup(r, nil)
+	}
+	return err
+}
+
+func (b *Bridge) takeForScene(to many, payload []byte) error {
+	r, err := parseSceneCommand(to, payload)
+	if err == nil {
+		r.Asker = askerName
+		b.o.Commands.SubmitScene(r, nil)
+	}
+	return err
+}
+
+// refuse gives what was asked for its outcome here and now.
+func (b *Bridge) refuse(to target, payload []byte, o command.Outcome, why error) {
+	res := command.Result{Device: to.device, Outcome: o, Message: why.Error()}
+	switch to.many.what {
+	case "group":
+		r, _ := parseGroupCommand(to.many, payload)
+		res.ID, res.Set, res.Via = r.ID, r.Set, to.many.via()
+	case "scene":
+		r, _ := parseSceneCommand(to.many, payload)
+		res.ID, res.Via = r.ID, to.many.via()
+	default:
+		r, _ := parseCommand(to, b.isLight(to), payload)
+		res.ID, res.Set = r.ID, r.Set
+	}
+	b.results.Done(res, nil)
 }
 
 // takeDirectly lets take have what is published at the embedded broker, if that is
@@ -144,7 +188,7 @@ func (b *Bridge) isLight(to target) bool {
 // clearRetained empties the topic, so that the command is refused once and not
 // again at each connection, and says so.
 func (b *Bridge) clearRetained(in inbound, to target) {
-	b.o.Log.Warn("refused a retained command and cleared it", "device", to.device, "topic", in.topic)
+	b.o.Log.Warn("refused a retained command and cleared it", "topic", in.topic)
 	b.results.push(message{topic: in.topic, retained: true}, nil)
 	b.event(bridgeEvent{Type: "retained_command", Device: to.device, Topic: in.topic,
 		Message: "a command with the retain flag was refused and cleared"})

@@ -73,17 +73,21 @@ func TestTopicsAreMadeOfValidPartsOnly(t *testing.T) {
 func TestCommandsAreReadFromTopics(t *testing.T) {
 	tp := topics{"hearthgate"}
 	for topic, want := range map[string]target{
-		"hearthgate/device/lamp/command":     {"lamp", ""},
-		"hearthgate/device/lamp/on/set":      {"lamp", "on"},
-		"hearthgate/device/lamp/desk/on/set": {"lamp", "desk/on"},
-		"hearthgate/device/lamp/set/set":     {"lamp", "set"},
+		"hearthgate/device/lamp/command":     {device: "lamp"},
+		"hearthgate/device/lamp/on/set":      {device: "lamp", name: "on"},
+		"hearthgate/device/lamp/desk/on/set": {device: "lamp", name: "desk/on"},
+		"hearthgate/device/lamp/set/set":     {device: "lamp", name: "set"},
+		"hearthgate/group/room/set":          {many: many{"group", "room", true}},
+		"hearthgate/group/room/command":      {many: many{"group", "room", false}},
+		"hearthgate/scene/film/set":          {many: many{"scene", "film", true}},
 	} {
 		if got, ok := tp.target(topic); !ok || got != want {
 			t.Errorf("%s: %+v %v", topic, got, ok)
 		}
 	}
 	for _, topic := range []string{"hearthgate/device/LAMP/command", "hearthgate/device/lamp/a/b/c/set", "hearthgate/device/lamp/set",
-		"other/device/lamp/command", "hearthgate/device//command", "hearthgate/device/lamp//set", "hearthgate/device/lamp/a$/set"} {
+		"other/device/lamp/command", "hearthgate/device//command", "hearthgate/device/lamp//set", "hearthgate/device/lamp/a$/set",
+		"hearthgate/group/Room/set", "hearthgate/group/room/light/set", "hearthgate/group/room/result", "hearthgate/scene/+/set", "hearthgate/room/x/set"} {
 		if got, ok := tp.target(topic); ok {
 			t.Errorf("%s: %+v", topic, got)
 		}
@@ -418,7 +422,7 @@ func TestLightCommands(t *testing.T) {
 		"{\"effect\":\"\xff\"}":                          "",
 		`{"effect":"` + strings.Repeat("x", 64<<10) + `"}`: "",
 	} {
-		r, err := parseCommand(target{"d", "desk"}, true, []byte(payload))
+		r, err := parseCommand(target{device: "d", name: "desk"}, true, []byte(payload))
 		var got []string
 		for _, s := range r.Set {
 			got = append(got, s.Name+"="+s.Text)

@@ -43,16 +43,16 @@ func newResults(t topics) *results { return &results{topics: t, wake: make(chan 
 
 // Waiting is command.Asker.
 func (r *results) Waiting(q command.Request, until time.Time) {
-	r.add(q.Device, command.AppendWaiting(nil, q, until), nil)
+	r.add(q.Device, q.Via, command.AppendWaiting(nil, q, until), nil)
 }
 
 // Done is command.Asker.
 func (r *results) Done(res command.Result, confirm func()) {
-	r.add(res.Device, res.AppendJSON(nil), confirm)
+	r.add(res.Device, res.Via, res.AppendJSON(nil), confirm)
 }
 
-func (r *results) add(device string, payload []byte, confirm func()) {
-	topic, ok := r.topics.device(device, "result")
+func (r *results) add(device, via string, payload []byte, confirm func()) {
+	topic, ok := r.topics.result(device, via)
 	if !ok {
 		if confirm != nil {
 			confirm() // there is nowhere to tell it

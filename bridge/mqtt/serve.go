@@ -43,7 +43,8 @@ func (b *Bridge) greet(l *link) error {
 		return err
 	}
 	base := b.topics.base
-	commands := []string{base + "/device/+/command", base + "/device/+/+/set", base + "/device/+/+/+/set"}
+	commands := []string{base + "/device/+/command", base + "/device/+/+/set", base + "/device/+/+/+/set",
+		base + "/group/+/command", base + "/group/+/set", base + "/scene/+/command", base + "/scene/+/set"}
 	if b.o.Embedded != nil {
 		commands = nil
 	}

@@ -85,25 +85,50 @@ func (t topics) stream(id string) (topic string, ok bool) {
 type target struct {
 	device string
 	name   string // of the point for …/set, "" for …/command
+	many   many   // instead of a device
 }
 
+// many is a group or a scene.
+type many struct {
+	what string // group or scene
+	id   string
+	set  bool // …/set, not …/command
+}
+
+// via is what command.Request.Via is of its members.
+func (m many) via() string { return m.what + "/" + m.id }
+
 // target takes a topic of …/set or …/command apart; ok is false for any
-// other topic and for a device id that is none.
+// other topic and for an id that is none.
 func (t topics) target(topic string) (to target, ok bool) {
-	rest, below := strings.CutPrefix(topic, t.base+"/device/")
+	rest, below := strings.CutPrefix(topic, t.base+"/")
 	if !below {
 		return target{}, false
 	}
-	device, rest, _ := strings.Cut(rest, "/")
-	if !protocol.ValidDeviceID(device) {
+	what, rest, _ := strings.Cut(rest, "/")
+	id, rest, _ := strings.Cut(rest, "/")
+	if !protocol.ValidDeviceID(id) {
 		return target{}, false
 	}
-	if rest == "command" {
-		return target{device: device}, true
+	switch what {
+	case "group", "scene":
+		return target{many: many{what, id, rest == "set"}}, rest == "set" || rest == "command"
+	case "device":
+		if rest == "command" {
+			return target{device: id}, true
+		}
+		name, isSet := strings.CutSuffix(rest, "/set")
+		return target{device: id, name: name}, isSet && validName(name)
 	}
-	name, isSet := strings.CutSuffix(rest, "/set")
-	if !isSet || !validName(name) {
-		return target{}, false
+	return target{}, false
+}
+
+// result is where the outcome of a command goes: to the device's topic or to
+// that of the group or scene that it was part of.
+func (t topics) result(device, via string) (topic string, ok bool) {
+	if via == "" {
+		return t.device(device, "result")
 	}
-	return target{device: device, name: name}, true
+	_, id, _ := strings.Cut(via, "/")
+	return t.base + "/" + via + "/result", protocol.ValidDeviceID(id)
 }

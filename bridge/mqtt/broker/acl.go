@@ -24,7 +24,8 @@ const (
 //	         read            write
 //	user     <b>/# and <p>/#  <b>/device/+/+/set, <b>/device/+/+/+/set,
 //	                          <b>/device/+/command, <b>/group/+/set,
-//	                          <b>/group/+/command, <p>/status
+//	                          <b>/group/+/command, <b>/scene/+/set,
+//	                          <b>/scene/+/command, <p>/status
 //	local    all              the same below <b>; below <p> all but the gateway's
 //	                          own hg_… ids; elsewhere all
 //	gateway  all              all
@@ -94,7 +95,7 @@ func isCommand(topic string) bool {
 	switch len(level) {
 	case 3:
 		return level[0] == "device" && level[2] == "command" ||
-			level[0] == "group" && (level[2] == "set" || level[2] == "command")
+			(level[0] == "group" || level[0] == "scene") && (level[2] == "set" || level[2] == "command")
 	case 4, 5:
 		return level[0] == "device" && level[len(level)-1] == "set"
 	}

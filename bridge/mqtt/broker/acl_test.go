@@ -18,6 +18,8 @@ func TestWhoMayWriteWhat(t *testing.T) {
 		{"hearthgate/device/lamp/command", yes, yes},
 		{"hearthgate/group/kitchen/set", yes, yes},
 		{"hearthgate/group/kitchen/command", yes, yes},
+		{"hearthgate/scene/film/set", yes, yes},
+		{"hearthgate/scene/film/result", no, no},
 		{"homeassistant/status", yes, yes},
 
 		{"hearthgate", no, no},

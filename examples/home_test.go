@@ -5,11 +5,14 @@ package examples_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -178,46 +181,92 @@ func startMosquitto(t *testing.T) string {
 	return addr
 }
 
-// observer keeps the newest message of each topic.
+// observer keeps what it hears, by topic and in order.
 type observer struct {
-	t    *testing.T
-	mu   sync.Mutex
-	last map[string]string
+	t      *testing.T
+	client paho.Client
+	mu     sync.Mutex
+	heard  map[string][]string
 }
 
 func observe(t *testing.T, broker string, topics ...string) *observer {
 	t.Helper()
-	o := &observer{t: t, last: map[string]string{}}
-	opts := paho.NewClientOptions().AddBroker("tcp://" + broker).SetDefaultPublishHandler(o.hear)
-	c := paho.NewClient(opts)
-	if token := c.Connect(); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
-		t.Fatalf("observer: %v", token.Error())
-	}
-	t.Cleanup(func() { c.Disconnect(0) })
+	o := &observer{t: t, heard: map[string][]string{}}
+	o.client = paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + broker).SetDefaultPublishHandler(o.hear))
+	o.confirmed("connect to "+broker, o.client.Connect())
+	t.Cleanup(func() { o.client.Disconnect(0) })
 	for _, topic := range topics {
-		if token := c.Subscribe(topic, 1, nil); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
-			t.Fatalf("subscribe %s: %v", topic, token.Error())
-		}
+		o.confirmed("subscribe "+topic, o.client.Subscribe(topic, 1, nil))
 	}
 	return o
+}
+
+func (o *observer) confirmed(what string, token paho.Token) {
+	o.t.Helper()
+	if !token.WaitTimeout(20*time.Second) || token.Error() != nil {
+		o.t.Fatalf("%s: %v", what, token.Error())
+	}
 }
 
 func (o *observer) hear(_ paho.Client, m paho.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last[m.Topic()] = string(m.Payload())
+	o.heard[m.Topic()] = append(o.heard[m.Topic()], string(m.Payload()))
+}
+
+// messages are those of a topic so far.
+func (o *observer) messages(topic string) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.heard[topic])
+}
+
+func (o *observer) topics() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Sorted(maps.Keys(o.heard))
 }
 
 // wait waits until the newest message of a topic contains a text.
 func (o *observer) wait(topic, part string) string {
 	o.t.Helper()
-	var text string
+	var newest string
 	until(o.t, part+" on "+topic, func() bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		last, known := o.last[topic]
-		text = last
-		return known && strings.Contains(last, part)
+		all := o.messages(topic)
+		if len(all) == 0 {
+			return false
+		}
+		newest = all[len(all)-1]
+		return strings.Contains(newest, part)
 	})
-	return text
+	return newest
 }
+
+// result is a message on a device's result topic.
+type result struct {
+	Outcome, Status, Message string
+	Set                      map[string]any
+}
+
+// command publishes to a topic of a device, and returns what the device's result
+// topic says next.
+func (o *observer) command(topic, payload string) result {
+	o.t.Helper()
+	device := strings.Split(topic, "/")[2]
+	answers := "hearthgate/device/" + device + "/result"
+	before := len(o.messages(answers))
+	o.confirmed("publish "+topic, o.client.Publish(topic, 1, false, payload))
+	var r result
+	until(o.t, "an answer to "+payload+" on "+topic, func() bool {
+		all := o.messages(answers)
+		if len(all) == before {
+			return false
+		}
+		must(o.t, json.Unmarshal([]byte(all[before]), &r))
+		return true
+	})
+	return r
+}
+
+// obeyed says whether a command is done, or waits for a device that sleeps.
+func (r result) obeyed() bool { return r.Outcome == "ok" || r.Status == "waiting" }

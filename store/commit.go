@@ -243,7 +243,7 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 		p := e.Presence
 		d.staged = &p
 	}
-	if e.Uncertain {
+	if e.Uncertain || e.Kind == Imported {
 		return changed
 	}
 	for i := range e.Records {

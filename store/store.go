@@ -38,7 +38,12 @@ const (
 	Refused   Kind = 3 // a seq that was settled by an error; no records
 	Presence  Kind = 4 // Presence is set
 	ClockStep Kind = 5 // the gateway's clock stepped; Step is set
+	Imported  Kind = 6 // records that another store had: history alone, see below
 )
+
+// An Imported entry has the boot, seq or command and the receipt that it had where
+// it comes from. It changes no newest value and settles no seq, and who publishes
+// what devices say leaves it out.
 
 // Entry is one entry of the log. It is never changed once it is appended, so
 // it may be shared between goroutines.

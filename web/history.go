@@ -166,7 +166,7 @@ func jsonLines(w *bufio.Writer) func(*store.Entry, *protocol.Record) error {
 		b = append(b[:0], `{"device":`...)
 		b = protocol.Text(e.Device).AppendJSON(b)
 		b = fmt.Appendf(b, `,"boot":"%x"`, e.Boot)
-		if e.Kind == store.Result {
+		if e.Command != 0 {
 			b = fmt.Appendf(b, `,"command":%d`, e.Command)
 		} else {
 			b = fmt.Appendf(b, `,"seq":%d`, e.Seq)
@@ -197,7 +197,7 @@ func csvLines(w *bufio.Writer) func(*store.Entry, *protocol.Record) error {
 	c := csv.NewWriter(w)
 	return func(e *store.Entry, r *protocol.Record) error {
 		seq, cmd := strconv.FormatUint(e.Seq, 10), ""
-		if e.Kind == store.Result {
+		if e.Command != 0 {
 			seq, cmd = "", strconv.FormatUint(e.Command, 10)
 		}
 		err := c.Write([]string{

@@ -60,6 +60,9 @@ func appendLive(b []byte, e *store.Entry) []byte {
 		return fmt.Appendf(b, "{\"device\":\"%s\",\"received\":%d,\"state\":\"%s\",\"cause\":%s}\n",
 			e.Device, e.Received, e.Presence.State, protocol.Text(e.Presence.Cause).AppendJSON(nil))
 	}
+	if e.Kind == store.Imported {
+		return b
+	}
 	for i := range e.Records {
 		r := &e.Records[i]
 		b = fmt.Appendf(b, `{"device":"%s","received":%d,"n":"%s",%s`, e.Device, e.Received, r.Name, valueKey(r.Value))

@@ -69,6 +69,9 @@ func (b *Bridge) touched(ctx context.Context, head store.Position) (map[string]*
 			return nil, b.dropped(skipped, entries)
 		}
 		for _, e := range entries {
+			if e.Kind == store.Imported {
+				continue
+			}
 			t := all[e.Device]
 			if t == nil {
 				t = &touch{names: map[string]bool{}}

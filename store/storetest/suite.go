@@ -36,6 +36,7 @@ func Run(t *testing.T, open Open) {
 		{"a reader far behind misses nothing", farBehind},
 		{"late, unfit and uncertain values change no state", newest},
 		{"history is what a naive reading of the log says", history},
+		{"what is imported is history and no state", imported},
 		{"tables keep the order of what was asked", tables},
 		{"presence comes back, the forgotten do not", presence},
 	} {
@@ -162,6 +163,7 @@ func everything(h *house) {
 		{Kind: store.Refused, Device: "b", Boot: protocol.Boot{2}, Seq: 2, Received: noon},
 		{Kind: store.Presence, Device: "b", Received: noon, Presence: store.PresenceChange{State: store.Sleeping, Since: noon, Cause: "bye", NextWake: noon + 600_000}},
 		{Kind: store.ClockStep, Received: 1000, Step: 1000 - noon},
+		{Kind: store.Imported, Device: "b", Boot: protocol.Boot{9}, Seq: 77, Received: noon - 86_400_000, Records: []protocol.Record{value("x", 2, -86_400_000)}},
 	}
 	want := make([]store.Entry, len(all))
 	for i, e := range all {
@@ -415,6 +417,49 @@ func history(h *house) {
 		}
 		device, name, limit := fmt.Sprint("d", r.IntN(3)), fmt.Sprint("n", r.IntN(3)), r.IntN(3)*50
 		h.sameHistory(said, device, name, from, to, limit)
+	}
+}
+
+// imported entries are history and nothing else.
+func imported(h *house) {
+	h.say(frame("a", 1, 5, 0, value("x", 5, 0)))
+	old := func(seq uint64, command uint64, v int64, at int64) *store.Entry {
+		return &store.Entry{Kind: store.Imported, Device: "a", Boot: protocol.Boot{1}, Seq: seq, Command: command,
+			Received: noon + at, Records: []protocol.Record{value("x", v, at), value("y", v, at)}}
+	}
+	if n := h.say(old(4, 0, 1, -3_600_000), old(0, 7, 2, -1_800_000), old(9, 0, 3, 1_000), old(4, 0, 1, 2_000)); n > 0 {
+		h.Errorf("%d of them are repeats", n)
+	}
+	for range 2 {
+		if v, ok := h.s.NewestOf("a", "x"); !ok || v.Value != protocol.Int(5) {
+			h.Errorf("the newest value is %v", v)
+		}
+		if v, ok := h.s.NewestOf("a", "y"); ok {
+			h.Errorf("a newest value is %v", v)
+		}
+		if seq := h.s.Hello("a", []protocol.Boot{{1}})[0]; seq != 5 {
+			h.Errorf("settled %d", seq)
+		}
+		samples, err := h.s.History(context.Background(), "a", "x", time.UnixMilli(noon-10_000_000), time.UnixMilli(noon+10_000_000), 0)
+		if err != nil {
+			h.Fatal(err)
+		}
+		var got []int64
+		for _, v := range samples {
+			got = append(got, int64(v.Value.AsFloat()))
+		}
+		if want := []int64{1, 2, 5, 3, 1}; !slices.Equal(got, want) {
+			h.Errorf("history is %v, want %v", got, want)
+		}
+		origins := map[[2]uint64]int{}
+		err = h.s.Export(context.Background(), "a", time.Time{}, time.UnixMilli(noon+10_000_000), func(e *store.Entry, _ *protocol.Record) error {
+			origins[[2]uint64{e.Seq, e.Command}]++
+			return nil
+		})
+		if err != nil || origins[[2]uint64{4, 0}] != 4 || origins[[2]uint64{0, 7}] != 2 || origins[[2]uint64{9, 0}] != 2 || origins[[2]uint64{5, 0}] != 1 {
+			h.Errorf("exported: %v %v", origins, err)
+		}
+		h.restart()
 	}
 }
 

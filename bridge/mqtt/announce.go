@@ -56,6 +56,9 @@ func (p *plan) busy() bool { return p.gateway || p.epoch || len(p.devices) > 0 }
 // due is when something has to be done though no entry comes.
 func (b *Bridge) due() time.Time {
 	at := b.plan.health
+	if next := b.compose.freshness.next; !next.IsZero() {
+		at = earlier(at, next)
+	}
 	for _, t := range b.plan.later {
 		at = earlier(at, t)
 	}
@@ -94,6 +97,13 @@ func (b *Bridge) carryOut(l *link) error {
 			return err
 		}
 		p.gateway = false
+	}
+	if next := b.compose.freshness.next; !next.IsZero() && !now.Before(next) {
+		b.compose.begin()
+		b.compose.expire(now)
+		if err := b.publishComposed(l); err != nil {
+			return err
+		}
 	}
 	if !now.Before(p.health) {
 		if err := b.publishHealth(l); err != nil {
@@ -253,16 +263,17 @@ func (b *Bridge) warn(d registry.Device) {
 }
 
 // announceStates publishes presence for a device that has none on the broker
-// yet, and with resend all states.
+// yet, which values are too old, and with resend all states.
 func (b *Bridge) announceStates(l *link, d registry.Device, resend bool) error {
-	t := &touch{presence: true}
-	if resend {
-		t = everything
-	} else if topic, _ := b.topics.device(d.ID, "availability"); b.owned.knows(d.ID, topic) {
-		return b.owned.flush()
-	}
 	b.compose.begin()
-	b.composeDevice(d, t)
+	topic, _ := b.topics.device(d.ID, "availability")
+	switch {
+	case resend:
+		b.composeDevice(d, everything)
+	case !b.owned.knows(d.ID, topic):
+		b.composeDevice(d, &touch{presence: true})
+	}
+	b.compose.addFreshness(d, resend, time.Now())
 	return b.publishComposed(l)
 }
 

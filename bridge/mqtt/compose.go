@@ -30,7 +30,9 @@ type composer struct {
 	// is not news.
 	since store.Position
 
-	views map[string]*view
+	views     map[string]*view
+	freshness freshViews
+
 	batch uint64 // number of the batch, so that points need no clearing
 	msgs  []message
 	owned []ownedTopic
@@ -57,6 +59,7 @@ type pointView struct {
 	precision *int
 	event     bool
 	light     *lightView // then topic is the light's
+	fresh     *freshView // nil: its values do not grow old
 	attribute string
 	owned     bool
 	batch     uint64 // in which it was published last
@@ -91,7 +94,10 @@ func (c *composer) begin() {
 func (c *composer) abandon() { c.msgs, c.owned, c.buf = nil, nil, nil }
 
 // forget drops what is remembered of a device that left the home.
-func (c *composer) forget(device string) { delete(c.views, device) }
+func (c *composer) forget(device string) {
+	delete(c.views, device)
+	c.forgetFreshness(device)
+}
 
 // add appends the messages of an entry. states is false for entries that are
 // replayed after an outage: their newest values were published already.
@@ -140,6 +146,9 @@ func (c *composer) addRecord(e *store.Entry, v *view, r *protocol.Record, states
 		c.addLight(e.Device, v, p, r)
 	default:
 		c.addState(e.Device, p, r.Value)
+	}
+	if p.fresh != nil && !r.Late {
+		c.refresh(p.fresh, r.Time, now)
 	}
 }
 
@@ -258,6 +267,9 @@ func (c *composer) stateTopics(device string) []string {
 	}
 	ts := []string{v.lifecycle, v.availability}
 	for _, p := range v.points {
+		if p.fresh != nil {
+			ts = append(ts, p.fresh.topic)
+		}
 		switch {
 		case p.light != nil:
 			ts = append(ts, p.light.topic) // once for each attribute: it is a set
@@ -298,6 +310,7 @@ func (c *composer) makeView(id string, d *protocol.Description) *view {
 	v.availability, _ = c.topics.device(id, "availability")
 	v.lifecycle, _ = c.topics.device(id, "lifecycle")
 	lights := map[string]*lightView{}
+	dev, _ := c.device(id)
 	for _, p := range d.Points() {
 		if !p.Reports {
 			continue
@@ -315,6 +328,7 @@ func (c *composer) makeView(id string, d *protocol.Description) *view {
 		if pv.topic, ok = c.topics.point(id, name, what); !ok {
 			continue
 		}
+		pv.fresh = c.fresh(dev, p.Component)
 		if name != p.Name {
 			if lights[name] == nil {
 				lights[name] = &lightView{pointView: pointView{topic: pv.topic}}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
@@ -14,6 +15,7 @@ type entity struct {
 	key      string
 	platform string
 	body     object // all members but the platform
+	fresh    string // the topic that says whether its value is fresh, "" = none
 }
 
 // Warning says what of a description Home Assistant would not take and is
@@ -193,6 +195,9 @@ func (b *describer) finish(e entity, c *protocol.Component) {
 	if c.Hidden {
 		e.body.bool("enabled_by_default", false)
 	}
+	if Budget(b.d, c) > 0 {
+		e.fresh = b.topic(c.ID, "availability")
+	}
 	b.add(e)
 }
 
@@ -234,9 +239,21 @@ func (b *describer) binarySensor(p *protocol.Point) {
 // expireAfter makes a value that is too old unavailable, but not for a device
 // that sleeps longer than its values are fresh.
 func (b *describer) expireAfter(e *entity, c *protocol.Component) {
-	if c.Freshness > 0 && c.Freshness <= math.MaxInt32 && b.d.WakeInterval <= c.Freshness {
-		e.body.int("expire_after", int64(c.Freshness))
+	if budget := Budget(b.d, c); budget > 0 {
+		e.body.int("expire_after", int64(budget/time.Second))
 	}
+}
+
+// Budget is for how long a value of a component is true, 0 = until the next one:
+// a device that sleeps for longer than its values are fresh cannot do better.
+func Budget(d registry.Device, c *protocol.Component) time.Duration {
+	switch {
+	case c.Freshness == 0 || c.Freshness > math.MaxInt32, d.WakeInterval > c.Freshness:
+		return 0
+	case c.Kind == protocol.KindEvent, c.Kind == protocol.KindButton:
+		return 0 // they have no state
+	}
+	return time.Duration(c.Freshness) * time.Second
 }
 
 // commanded is the entity of a component that takes plain values.

@@ -62,7 +62,7 @@ func (n Names) Device(d registry.Device, gone map[string]string) Message {
 	var o object
 	o.raw("device", n.device(d))
 	o.raw("origin", n.origin())
-	n.availability(&o, d.ID)
+	n.availability(&o, d.ID, "")
 	var cs object
 	for _, k := range sortedKeys(gone) {
 		cs.raw(k, (&object{}).text("platform", gone[k]).end())
@@ -70,6 +70,9 @@ func (n Names) Device(d registry.Device, gone map[string]string) Message {
 	for _, e := range n.describe(d).entities {
 		if _, removed := gone[e.key]; removed {
 			continue // of another platform than before: removed first, made anew by the next message
+		}
+		if e.fresh != "" {
+			n.availability(&e.body, d.ID, e.fresh)
 		}
 		cs.raw(e.key, (&object{}).text("platform", e.platform).members(e.body).end())
 	}
@@ -84,7 +87,7 @@ func (n Names) Components(d registry.Device) []Message {
 	for _, e := range n.describe(d).entities {
 		o := e.body
 		if e.platform != "device_automation" { // which is no entity and has no state
-			n.availability(&o, d.ID)
+			n.availability(&o, d.ID, e.fresh)
 		}
 		o.raw("device", n.device(d))
 		o.raw("origin", n.origin())
@@ -153,10 +156,14 @@ func (n Names) device(d registry.Device) []byte {
 }
 
 // availability: the first topic covers a dead gateway (its will), the second a
-// lost device.
-func (n Names) availability(o *object, device string) {
-	o.raw("availability", []byte(`[{"topic":`+quoted(n.Base+"/bridge/state")+`},{"topic":`+
-		quoted(n.Base+"/device/"+device+"/availability")+`}]`))
+// lost device, the third, if there is one, a value that is too old. What stands
+// with a component takes the place of what stands at the root.
+func (n Names) availability(o *object, device, fresh string) {
+	list := `[{"topic":` + quoted(n.Base+"/bridge/state") + `},{"topic":` + quoted(n.Base+"/device/"+device+"/availability") + `}`
+	if fresh != "" {
+		list += `,{"topic":` + quoted(fresh) + `}`
+	}
+	o.raw("availability", []byte(list+"]"))
 	o.text("availability_mode", "all")
 }
 

@@ -231,7 +231,16 @@ func (b *Broker) Publish(topic string, retained bool, payload []byte) error {
 // PublishNow is Publish for one message that somebody waits for. It does not block:
 // where Publish might have to wait, ok is false and nothing was published.
 func (b *Broker) PublishNow(topic string, payload []byte) (ok bool) {
-	return b.laggard.Load() == nil && b.publish(topic, &message{payload: payload, qos: 1}) == nil
+	if b.laggard.Load() != nil {
+		return false
+	}
+	var few [4]*conn // to others their writers write
+	m := message{payload: payload, qos: 1, writers: few[:0]}
+	err := b.publish(topic, &m)
+	for _, c := range m.writers {
+		c.writeNow()
+	}
+	return err == nil
 }
 
 func (b *Broker) publish(topic string, m *message) error {

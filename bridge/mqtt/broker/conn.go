@@ -38,10 +38,13 @@ type conn struct {
 	out          []byte    // for a reply
 
 	written chan struct{} // made with the writer, closed when it has ended
+	socket  *socket       // of a TCP connection, else nil; owned by who writes
 
 	// Guarded by the session's mu.
-	replies  []byte
+	replies  []byte    // that the reader has not written yet, see flush
+	rest     []byte    // of what was written in the writer's stead; it goes first
 	idle     bool      // the writer waits
+	stood    bool      // somebody stands in for the writer, see standIn
 	wake     sync.Cond // for the writer
 	room     sync.Cond // for the reader: replies were taken
 	ending   bool
@@ -50,7 +53,7 @@ type conn struct {
 }
 
 func newConn(b *Broker, p *peer) *conn {
-	c := &conn{b: b, peer: p, limit: maxPacket}
+	c := &conn{b: b, peer: p, limit: maxPacket, socket: socketOf(p.Conn)}
 	if p.role == gateway {
 		c.limit = maxOwnPacket
 	}
@@ -68,6 +71,7 @@ func (c *conn) next() (head byte, body []byte, err error) {
 			c.at += size
 			return head, body, nil
 		}
+		c.flush()
 		if err := c.read(need); err != nil {
 			return 0, nil, err
 		}
@@ -123,10 +127,10 @@ func (c *conn) rouse() {
 	c.wake.Signal()
 }
 
-// reply queues an answer.
+// reply queues an answer of the reader, which flushes before it reads again.
 func (c *conn) reply(packet []byte) {
 	c.replies = append(c.replies, packet...)
-	if c.idle {
+	if c.idle && len(c.replies) > readSize {
 		c.rouse()
 	}
 }
@@ -191,26 +195,44 @@ func (c *conn) awaitWork() (replay bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		mine := s.conn == c && !c.ending
-		switch {
-		case mine && s.replaying && s.short():
-			return true
-		case len(c.replies) > 0 || c.ending || mine && s.sendable(c):
-			return false
+		replay, any := c.work()
+		if any && !c.stood {
+			return replay
 		}
-		c.idle = true
+		c.idle = !c.stood
 		c.wake.Wait()
 		c.idle = false
 	}
 }
 
-// gather takes what is to be written.
+// work is what there is for the writer, with the session's mu held.
+func (c *conn) work() (replay, any bool) {
+	s := c.session
+	mine := s.conn == c && !c.ending
+	if mine && s.replaying && s.short() {
+		return true, true
+	}
+	return false, len(c.replies) > 0 || len(c.rest) > 0 || c.ending || mine && s.sendable(c)
+}
+
+// gather takes what is to be written by the writer.
 func (c *conn) gather() (batch *[]byte, last bool) {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch = batches.Get().(*[]byte)
-	b := append((*batch)[:0], c.replies...)
+	if !c.ending && c.peer.role != gateway {
+		_ = c.peer.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // else the write fails too
+	}
+	return c.collect(), c.ending
+}
+
+// collect is gather with the session's mu held.
+func (c *conn) collect() *[]byte {
+	s := c.session
+	batch := batches.Get().(*[]byte)
+	b := append((*batch)[:0], c.rest...)
+	c.rest = nil
+	b = append(b, c.replies...)
 	if c.replies = c.replies[:0]; cap(c.replies) > readSize {
 		c.replies = nil
 	}
@@ -220,16 +242,13 @@ func (c *conn) gather() (batch *[]byte, last bool) {
 		if s.conn == c {
 			b = s.gather(c, b)
 		}
-		if c.peer.role != gateway {
-			_ = c.peer.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // else the write fails too
-		}
 	case c.version == v5 && c.code >= unspecified:
 		b = appendDisconnect(b, c.code)
 	}
 	c.b.sent.Add(c.messages)
 	c.messages = 0
 	*batch = b
-	return batch, c.ending
+	return batch
 }
 
 // rescue ends a connection that made us stumble: it must cost one client, not the

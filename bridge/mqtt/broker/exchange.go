@@ -83,6 +83,10 @@ type message struct {
 	expires        time.Duration // by the broker's clock; 0 is never
 	qos            byte
 	retain         bool
+
+	// Connections that who publishes writes to, once it holds no lock any more; as
+	// many as there is room for.
+	writers []*conn
 }
 
 func newExchange() exchange {

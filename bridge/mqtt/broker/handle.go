@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
+	"runtime"
 	"time"
 )
 
@@ -69,6 +70,7 @@ func (c *conn) publish(head byte, body []byte) error {
 	}
 	if t != nil && t.command && !m.retain {
 		c.b.handOver(t.name, p.payload)
+		runtime.Gosched() // the device's writer, which that woke, goes before the PUBACK
 	}
 	switch {
 	case code == badTopic:
@@ -82,6 +84,7 @@ func (c *conn) publish(head byte, body []byte) error {
 		c.acked(typePubrec, p.id, code)
 	}
 	if c.peer.role == gateway {
+		c.flush()
 		c.b.holdBack()
 	}
 	return nil

@@ -67,7 +67,11 @@ func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain b
 	if s.role != gateway && s.used < gatewayWaits && s.long() {
 		s.b.laggard.Store(s)
 	}
-	if c.idle && (qos == 0 || s.mayGoOut(c)) {
+	switch {
+	case !c.idle || qos > 0 && !s.mayGoOut(c):
+	case len(m.writers) < cap(m.writers) && c.standIn():
+		m.writers = append(m.writers, c)
+	default:
 		c.rouse()
 	}
 }

@@ -84,12 +84,12 @@ func (h *home) seal(all ...said) {
 	})
 }
 
-// merge does all that is to be done of days before that of now, two at a time.
+// merge does all that is to be done of days before that of now.
 func (h *home) merge(now time.Time) {
 	h.Helper()
 	for more := true; more; {
 		h.update(func(tx *bolt.Tx) (err error) {
-			more, err = h.keep.Merge(tx, now, 2)
+			more, err = h.keep.Merge(tx, now, 16)
 			return err
 		})
 	}

@@ -25,15 +25,9 @@ type pass struct {
 func (k *Keeper) Retain(tx *bolt.Tx, now time.Time, most int) (removed uint64, more bool, err error) {
 	for l := Raw; l <= Days; l++ {
 		w := retaining{k: k, tx: tx, level: l, pass: k.pass[l], left: &most, removed: &removed}
-		if w.pass.now.IsZero() {
-			w.pass.now = now
-		}
-		done, err := w.walk()
+		done, err := w.upTo(now)
 		if err != nil {
 			return removed, true, err
-		}
-		if done {
-			w.pass = pass{done: w.pass.now}
 		}
 		tx.OnCommit(func() { k.pass[l] = w.pass })
 		if !done {
@@ -51,6 +45,22 @@ type retaining struct {
 	pass    pass
 	left    *int
 	removed *uint64
+}
+
+// upTo ends the walk under way, if there is one, and does that of now.
+func (w *retaining) upTo(now time.Time) (done bool, err error) {
+	for {
+		if w.pass.now.IsZero() {
+			w.pass.now = now
+		}
+		if done, err := w.walk(); err != nil || !done {
+			return false, err
+		}
+		w.pass = pass{done: w.pass.now}
+		if !w.pass.done.Before(now) {
+			return true, nil
+		}
+	}
 }
 
 // walk goes through the buckets, the oldest first, until all is done or nothing

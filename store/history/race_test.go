@@ -1,0 +1,6 @@
+//go:build race
+
+package history_test
+
+// underRace makes the long tests shorter: they are run without it, too.
+const underRace = true

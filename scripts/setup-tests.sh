@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the Go module does not bring along: a real
-# MQTT broker with its command line clients, emulators for the ARM builds, npm for
-# Node-RED (setup-node-red.sh), and the C compiler that Go's race detector links
-# with. What is there already is left alone, so that a second run costs nothing
-# and needs no rights.
+# MQTT broker with its command line clients, what else the cookbook uses, emulators
+# for the ARM builds, npm for Node-RED (setup-node-red.sh), and the C compiler that
+# Go's race detector links with. What is there already is left alone, so that a
+# second run costs nothing and needs no rights.
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -14,6 +14,9 @@ needs=(
   mosquitto_sub:mosquitto-clients
   qemu-aarch64-static:qemu-user-static
   qemu-arm-static:qemu-user-static
+  curl:curl
+  jq:jq
+  openssl:openssl
   node:nodejs
   npm:npm
   gcc:gcc

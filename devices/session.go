@@ -17,6 +17,7 @@ type session struct {
 	opened   bool // hello was taken
 	left     bool // bye was
 	boot     protocol.Boot
+	newest   []counter // the newest seq of each boot that hello named
 	rate     bucket
 	logs     bucket
 	peerDone bool // the peer's close frame came
@@ -119,6 +120,7 @@ func (l *link) hello(h *protocol.Hello) {
 			w.Boots = append(w.Boots, protocol.SettledBoot{Boot: b, Seq: settled[i]})
 		}
 	}
+	l.newest = slices.Clone(counters)
 	l.mu.Lock()
 	l.boots, l.heartbeat = counters, time.Duration(w.Heartbeat)*time.Second
 	l.mu.Unlock()
@@ -204,7 +206,9 @@ func (l *link) append(e *store.Entry, u store.Urgency, w store.Waiter) (repeat b
 		l.unacked--
 		l.mu.Unlock()
 		l.notStored(err)
+		return repeat
 	}
+	l.follow(e.Boot, e.Seq, repeat)
 	return repeat
 }
 

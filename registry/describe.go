@@ -17,6 +17,12 @@ func (r *Registry) Seen(id string, h *protocol.Hello) {
 	row := seenRow{Firmware: h.Firmware, Boot: h.Boot, WakeInterval: h.WakeInterval, MaxFrame: h.MaxFrame}
 	r.mu.Lock()
 	e, ok := r.devices[id]
+	if ok {
+		row.Restarts, row.Gaps = e.seen.Restarts, e.seen.Gaps
+		if e.seen.Boot != row.Boot && e.seen.Boot != (protocol.Boot{}) {
+			row.Restarts++
+		}
+	}
 	if !ok || e.seen == row {
 		r.mu.Unlock()
 		return
@@ -27,6 +33,16 @@ func (r *Registry) Seen(id string, h *protocol.Hello) {
 	r.mu.Unlock()
 	if shown {
 		r.tell(id, Updated)
+	}
+}
+
+// Gap notes that the device had to drop data. It rides on a later commit.
+func (r *Registry) Gap(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.devices[id]; ok {
+		e.seen.Gaps++
+		_ = r.tables.seen.Put(id, e.seen, store.Rides, nil)
 	}
 }
 

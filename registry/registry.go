@@ -39,6 +39,8 @@ type Device struct {
 	LastBoot     protocol.Boot
 	WakeInterval uint64 // s, of its last hello
 	MaxFrame     uint64 // bytes, of its last hello; 0 before the first
+	Restarts     uint64 // how often it came with a new boot
+	Gaps         uint64 // how often it had to drop data: seqs that never came
 	Rotating     bool   // a new token was given and not used yet
 	// Description is what the device says it is, with the components its
 	// records made; never nil.
@@ -147,6 +149,8 @@ func (e *entry) device(id string) Device {
 		LastBoot:     e.seen.Boot,
 		WakeInterval: e.seen.WakeInterval,
 		MaxFrame:     e.seen.MaxFrame,
+		Restarts:     e.seen.Restarts,
+		Gaps:         e.seen.Gaps,
 		Rotating:     len(e.row.Next) > 0,
 		Description:  e.desc,
 	}

@@ -162,6 +162,8 @@ func TestDevicesAreAsTheyWereAfterARestart(t *testing.T) {
 		}
 	}
 	h.Seen("a", &protocol.Hello{Boot: protocol.Boot{1}, Firmware: "1.4.0", WakeInterval: 600, MaxFrame: 2048})
+	h.Seen("a", &protocol.Hello{Boot: protocol.Boot{2}, Firmware: "1.4.0", WakeInterval: 600, MaxFrame: 2048})
+	h.Gap("a")
 	before := h.List()
 	h.restart()
 	if diff := cmp.Diff(before, h.List(), cmpopts.IgnoreUnexported(protocol.Description{})); diff != "" {
@@ -176,7 +178,7 @@ func TestDevicesAreAsTheyWereAfterARestart(t *testing.T) {
 	}
 	a, _ := h.Get("a")
 	if a.Name != "Küche" || a.Area != "Ground floor" || a.Firmware != "1.4.0" || a.WakeInterval != 600 ||
-		a.MaxFrame != 2048 || a.LastBoot != (protocol.Boot{1}) || a.Created == 0 {
+		a.MaxFrame != 2048 || a.LastBoot != (protocol.Boot{2}) || a.Restarts != 1 || a.Gaps != 1 || a.Created == 0 {
 		t.Fatalf("a = %+v", a)
 	}
 	if b, _ := h.Get("b"); b.Name != "b" || !b.Revoked {

@@ -33,12 +33,14 @@ type deviceRow struct {
 	Next    []byte `cbor:"6,keyasint,omitempty"` // of a rotation's token, until it is used
 }
 
-// seenRow is what a device's last hello said.
+// seenRow is what a device's last hello said, and what is counted of it.
 type seenRow struct {
 	Firmware     string        `cbor:"1,keyasint,omitempty"`
 	Boot         protocol.Boot `cbor:"2,keyasint"`
 	WakeInterval uint64        `cbor:"3,keyasint,omitempty"`
 	MaxFrame     uint64        `cbor:"4,keyasint,omitempty"`
+	Restarts     uint64        `cbor:"5,keyasint,omitempty"` // that hellos told of
+	Gaps         uint64        `cbor:"6,keyasint,omitempty"` // in the seqs of its frames
 }
 
 // componentRow is a component that came into being by a record.

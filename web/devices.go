@@ -25,6 +25,8 @@ type device struct {
 	Firmware     string              `json:"firmware,omitempty"`
 	Created      int64               `json:"created"`
 	Revoked      bool                `json:"revoked,omitempty"`
+	Restarts     uint64              `json:"restarts,omitempty"`
+	Gaps         uint64              `json:"gaps,omitempty"` // how often it had to drop data
 	Rotating     bool                `json:"rotating,omitempty"`
 	Waiting      int                 `json:"waiting,omitempty"` // commands
 	Points       []point             `json:"points,omitempty"`
@@ -45,7 +47,7 @@ func (a *API) card(d registry.Device) device {
 	c := device{
 		ID: d.ID, Name: d.Name, Area: d.Area, State: store.Unknown,
 		Manufacturer: d.Description.Manufacturer, Model: d.Description.Model, Firmware: d.Firmware,
-		Created: d.Created, Revoked: d.Revoked, Rotating: d.Rotating,
+		Created: d.Created, Revoked: d.Revoked, Rotating: d.Rotating, Restarts: d.Restarts, Gaps: d.Gaps,
 	}
 	if p, ok := a.Store.PresenceOf(d.ID); ok {
 		c.State, c.Since, c.Cause, c.NextWake = p.State, p.Since, p.Cause, p.NextWake

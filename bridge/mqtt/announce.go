@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
-	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -21,8 +19,12 @@ type plan struct {
 	resend  map[string]bool      // of them, those that are sent though the broker has them, with their states
 	epoch   bool                 // when all is done, the mark says that the broker has everything
 	later   map[string]time.Time // to announce when Home Assistant has had time for the last message
-	told    map[string]time.Time // when Home Assistant was last told about a device
+	told    map[string]time.Time // when Home Assistant was last told about a device, or the gateway
+	moved   map[string]bool      // those of which the entities were told to move to other topics
 	health  time.Time            // when to publish it next
+
+	diagnosis time.Time // when devices' lifecycles are looked at next
+	diagnosed []string  // those that are still to be looked at
 }
 
 // paceSize is how many devices are announced between two looks at the log.
@@ -31,7 +33,8 @@ const paceSize = 16
 // start plans everything for a new link. What the broker has already is found
 // out when its turn comes.
 func (p *plan) start(b *Bridge, full bool) {
-	*p = plan{gateway: true, epoch: full, resend: map[string]bool{}, later: map[string]time.Time{}, told: map[string]time.Time{}}
+	*p = plan{gateway: true, epoch: full, resend: map[string]bool{}, later: map[string]time.Time{}, told: map[string]time.Time{}, moved: map[string]bool{},
+		diagnosis: time.Now().Add(b.diagnoseTick)}
 	p.devices = b.allDevices()
 }
 
@@ -51,11 +54,11 @@ func (b *Bridge) allDevices() []string {
 	return ids
 }
 
-func (p *plan) busy() bool { return p.gateway || p.epoch || len(p.devices) > 0 }
+func (p *plan) busy() bool { return p.gateway || p.epoch || len(p.devices) > 0 || len(p.diagnosed) > 0 }
 
 // due is when something has to be done though no entry comes.
 func (b *Bridge) due() time.Time {
-	at := b.plan.health
+	at := earlier(b.plan.health, b.plan.diagnosis)
 	if next := b.compose.freshness.next; !next.IsZero() {
 		at = earlier(at, next)
 	}
@@ -111,6 +114,9 @@ func (b *Bridge) carryOut(l *link) error {
 		}
 		p.health = now.Add(b.healthTick)
 	}
+	if err := b.diagnose(l, now); err != nil {
+		return err
+	}
 	for range min(paceSize, len(p.devices)) {
 		id := p.devices[0]
 		if err := b.announce(l, id, p.resend[id]); err != nil {
@@ -132,7 +138,9 @@ func (b *Bridge) carryOut(l *link) error {
 func (b *Bridge) gather(now time.Time) {
 	p := &b.plan
 	enqueue := func(id string) {
-		if !slices.Contains(p.devices, id) {
+		if id == gatewayKey {
+			p.gateway = true
+		} else if !slices.Contains(p.devices, id) {
 			p.devices = append(p.devices, id)
 		}
 	}
@@ -157,8 +165,7 @@ func (b *Bridge) gather(now time.Time) {
 	}
 	if !b.birth.IsZero() && !now.Before(b.birth) {
 		b.birth = time.Time{}
-		b.owned.unmark(gatewayKey, b.names.GatewayTopic())
-		p.gateway = true
+		p.gateway, p.resend[gatewayKey] = true, true
 		p.devices = b.allDevices()
 		for _, id := range p.devices {
 			p.resend[id] = true
@@ -172,24 +179,12 @@ func (b *Bridge) announceGateway(l *link) error {
 	for _, what := range []string{"state", "epoch", "info", "health"} {
 		keep[b.topics.bridge(what)] = true
 	}
-	ms := []message{{b.topics.bridge("info"),
-		document(bridgeInfo{Gateway: b.names.Gateway, Version: b.o.Version, Protocol: "hearthgate.v1"}), true}}
-	if b.o.Discovery != DiscoverNothing {
-		g := b.names.GatewayDevice()
-		ms = append(ms, message{g.Topic, g.Payload, true})
-		keep[g.Topic] = true
-	}
-	if err := b.clear(l, gatewayKey, keep); err != nil {
-		return err
-	}
-	for _, m := range ms {
-		if !b.owned.has(gatewayKey, &m) {
-			if err := b.publishOwned(l, gatewayKey, m); err != nil {
-				return err
-			}
-		}
-	}
-	return b.owned.flush()
+	info := message{b.topics.bridge("info"),
+		document(bridgeInfo{Gateway: b.names.Gateway, Version: b.o.Version, Protocol: "hearthgate.v1"}), true}
+	resend := b.plan.resend[gatewayKey]
+	delete(b.plan.resend, gatewayKey)
+	_, err := b.tell(l, gatewayKey, b.telling(gatewayKey, b.names.Itself()), []message{info}, keep, resend)
+	return err
 }
 
 // announce publishes a device's card and discovery as far as the broker does
@@ -201,65 +196,20 @@ func (b *Bridge) announce(l *link, id string, resend bool) error {
 		b.compose.forget(id)
 		delete(b.plan.told, id)
 		delete(b.warned, id)
+		delete(b.seen.online, id)
 		return b.clear(l, id, nil)
 	}
 	b.warn(d)
 	info, _ := b.topics.device(id, "info")
-	ms := []message{{info, document(cardOf(d)), true}}
-	configs, platforms, again := b.discovery(d)
-	ms = append(ms, configs...)
+	card := message{info, document(cardOf(d)), true}
 	keep := map[string]bool{}
-	for _, m := range ms {
-		keep[m.topic] = true
-	}
 	for _, topic := range b.compose.stateTopics(id) {
 		keep[topic] = true
 	}
-	if t, told := b.plan.told[id]; told && !resend && b.anyNews(id, configs) {
-		b.plan.later[id] = t.Add(b.settle) // Home Assistant may still be at work on the last one
-		return nil
-	}
-	if err := b.clear(l, id, keep); err != nil {
+	if done, err := b.tell(l, id, b.telling(id, b.names.Device(d)), []message{card}, keep, resend); err != nil || !done {
 		return err
 	}
-	for _, m := range ms {
-		if resend || !b.owned.has(id, &m) {
-			if err := b.publishOwned(l, id, m); err != nil {
-				return err
-			}
-			if m.topic != info {
-				b.plan.told[id] = time.Now()
-			}
-		}
-	}
-	if again {
-		b.plan.later[id] = time.Now().Add(b.settle)
-	}
-	if own := b.owned.of(id); !maps.Equal(own.Platforms, platforms) {
-		own.Platforms = platforms
-		b.owned.dirty[id] = true
-	}
 	return b.announceStates(l, d, resend)
-}
-
-// warning is the description that the log has words about, and since when.
-type warning struct {
-	about *protocol.Description
-	at    time.Time
-}
-
-// warn says once of each description what of it Home Assistant cannot be told.
-// The card has it too, so a device that changes its mind all the time is not
-// followed in the log.
-func (b *Bridge) warn(d registry.Device) {
-	last, now := b.warned[d.ID], time.Now()
-	if b.o.Discovery == DiscoverNothing || last.about == d.Description || now.Sub(last.at) < time.Minute {
-		return
-	}
-	b.warned[d.ID] = warning{d.Description, now}
-	for _, w := range hass.Warnings(d) {
-		b.o.Log.Warn("Home Assistant would not take this of what the device describes: "+w.Message, "device", d.ID, "component", w.Component)
-	}
 }
 
 // announceStates publishes presence for a device that has none on the broker
@@ -275,40 +225,6 @@ func (b *Bridge) announceStates(l *link, d registry.Device, resend bool) error {
 	}
 	b.compose.addFreshness(d, resend, time.Now())
 	return b.publishComposed(l)
-}
-
-// discovery is what Home Assistant has to be told about a device now, and which
-// platforms it knows after that. again: it has to be told once more, because a
-// component that goes away or changes its platform is removed by one message
-// and missing (or new) in the next.
-func (b *Bridge) discovery(d registry.Device) (ms []message, platforms map[string]string, again bool) {
-	switch b.o.Discovery {
-	case DiscoverNothing:
-		return nil, nil, false
-	case DiscoverComponents:
-		for _, c := range b.names.Components(d) {
-			ms = append(ms, message{c.Topic, c.Payload, true})
-		}
-		return ms, nil, false
-	}
-	platforms = b.names.Platforms(d)
-	gone := map[string]string{}
-	if own := b.owned.of(d.ID); b.owned.knows(d.ID, b.names.DeviceTopic(d.ID)) {
-		for key, platform := range own.Platforms {
-			if platforms[key] != platform {
-				gone[key] = platform
-			}
-		}
-	}
-	m := b.names.Device(d, gone)
-	for key := range gone {
-		delete(platforms, key)
-	}
-	return []message{{m.Topic, m.Payload, true}}, platforms, len(gone) > 0
-}
-
-func (b *Bridge) anyNews(owner string, ms []message) bool {
-	return slices.ContainsFunc(ms, func(m message) bool { return !b.owned.has(owner, &m) })
 }
 
 // clear empties the owned topics that are not in keep.
@@ -343,7 +259,7 @@ func (b *Bridge) publishOwned(l *link, owner string, m message) error {
 func (b *Bridge) publishHealth(l *link) error {
 	h, w, s := b.o.Store.Health(), b.o.Store.Wear(), b.Status()
 	doc := bridgeHealth{OK: h.Healthy, Storage: "ok", Uptime: int64(time.Since(b.started).Seconds()),
-		StorageBytes: h.FileBytes, Skipped: s.Skipped + s.Lost,
+		StorageBytes: h.FileBytes, Lag: s.Lag, Skipped: s.Skipped + s.Lost,
 		WrittenToday: w.BytesToday, GBYear: rounded(w.GBYear), LifeYears: rounded(w.LifeYears)}
 	if !h.Healthy {
 		doc.Storage = h.Err

@@ -64,6 +64,8 @@ type Bridge struct {
 	settle     time.Duration // between two messages about one device to Home Assistant
 	backoff    time.Duration // first wait before a reconnect
 	healthTick time.Duration
+	// diagnoseTick bounds how often what is counted of a device is said anew.
+	diagnoseTick time.Duration
 
 	// owned by Run
 	tail    *store.Tail
@@ -71,6 +73,7 @@ type Bridge struct {
 	owned   *ownedTopics
 	plan    plan
 	warned  map[string]warning // by device
+	seen    lastSeen
 
 	refusals refusals // guards itself
 	count    counters
@@ -129,13 +132,14 @@ func New(o Options) (*Bridge, error) {
 		inbound:  make(chan inbound, maxInbound),
 		changed:  map[string]time.Time{},
 		warned:   map[string]warning{},
+		seen:     lastSeen{newest: o.Store.Newest, online: map[string]int64{}},
 		patience: 15 * time.Second, grace: 250 * time.Millisecond, debounce: 2 * time.Second, birthDelay: time.Second,
-		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute,
+		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute, diagnoseTick: 5 * time.Minute,
 	}
 	// 23 characters are what every broker takes. The epoch tells two gateways
 	// apart that were restored from one backup.
 	b.clientID = "hg_" + b.names.Gateway + "_" + o.Store.Epoch()[:min(8, len(o.Store.Epoch()))]
-	b.compose = &composer{topics: t, device: o.Registry.Get, describe: o.Registry.Description, newest: o.Store.NewestOf, since: o.Store.Head()}
+	b.compose = &composer{topics: t, device: o.Registry.Get, describe: o.Registry.Description, newest: o.Store.NewestOf, since: o.Store.Head(), seen: b.seen.at}
 	b.status.Broker = u.Redacted()
 	if o.Embedded != nil {
 		b.status.Broker = "embedded"

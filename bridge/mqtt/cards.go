@@ -27,6 +27,7 @@ type bridgeHealth struct {
 	Online       int     `json:"online"` // sleepers within their time are
 	Uptime       int64   `json:"uptime"` // s
 	StorageBytes int64   `json:"storage_bytes"`
+	Lag          uint64  `json:"lag"`                     // entries that the broker has not confirmed
 	Skipped      uint64  `json:"skipped"`                 // messages and entries that never reached the broker
 	WrittenToday uint64  `json:"written_today,omitempty"` // bytes
 	GBYear       float64 `json:"gb_year,omitempty"`       // at this rate
@@ -48,6 +49,9 @@ type lifecycle struct {
 	Since    int64               `json:"since"`
 	Cause    string              `json:"cause,omitempty"`
 	NextWake int64               `json:"next_wake,omitempty"`
+	Seen     int64               `json:"seen,omitempty"` // when it was there last
+	Restarts uint64              `json:"restarts,omitempty"`
+	Gaps     uint64              `json:"gaps,omitempty"` // how often it had to drop data
 }
 
 // deviceInfo is <b>/device/<d>/info, the device's card.
@@ -124,13 +128,14 @@ func cardOf(d registry.Device) deviceInfo {
 // lifecycleOf is what the last presence entry says; a device that never came
 // is unknown since it was added.
 func lifecycleOf(d registry.Device, p store.PresenceChange, known bool) lifecycle {
+	l := lifecycle{State: store.Unknown, Since: d.Created, Restarts: d.Restarts, Gaps: d.Gaps}
 	switch {
 	case known:
-		return lifecycle(p)
+		l.State, l.Since, l.Cause, l.NextWake = p.State, p.Since, p.Cause, p.NextWake
 	case d.Revoked:
-		return lifecycle{State: store.Disabled, Since: d.Created}
+		l.State = store.Disabled
 	}
-	return lifecycle{State: store.Unknown, Since: d.Created}
+	return l
 }
 
 // availability is the word for it that Home Assistant reads.

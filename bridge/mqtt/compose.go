@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -26,6 +27,8 @@ type composer struct {
 	device   func(id string) (registry.Device, bool)
 	describe func(id string) *protocol.Description
 	newest   func(device, name string) (store.Newest, bool)
+	// seen is when the device was there last, ms since 1970; 0 = not known.
+	seen func(device string, p store.PresenceChange, now time.Time) int64
 	// since is the end of the log at the gateway's start: an event before it
 	// is not news.
 	since store.Position
@@ -50,7 +53,8 @@ type view struct {
 	availability string
 	lifecycle    string
 	points       map[string]*pointView
-	presence     bool // its topics are in the owned list
+	presence     bool   // its topics are in the owned list
+	life         []byte // what was published on lifecycle last
 }
 
 // pointView is what a record of that name becomes.
@@ -231,9 +235,34 @@ func (c *composer) addPresence(d registry.Device, p store.PresenceChange, known 
 		v.presence = true
 		c.owned = append(c.owned, ownedTopic{d.ID, v.lifecycle}, ownedTopic{d.ID, v.availability})
 	}
-	life := lifecycleOf(d, p, known)
-	c.msgs = append(c.msgs, message{v.lifecycle, document(life), true},
+	life := c.life(d, p, known)
+	v.life = document(life)
+	c.msgs = append(c.msgs, message{v.lifecycle, v.life, true},
 		message{v.availability, []byte(life.availability()), true})
+}
+
+// addCounts appends the lifecycle if something is counted now that it does not
+// say. That a device is there must have been said before.
+func (c *composer) addCounts(d registry.Device, p store.PresenceChange, known bool) {
+	v := c.view(d.ID)
+	if v == nil {
+		return
+	}
+	if life := document(c.life(d, p, known)); !bytes.Equal(life, v.life) {
+		v.life = life
+		if !v.presence {
+			c.owned = append(c.owned, ownedTopic{d.ID, v.lifecycle})
+		}
+		c.msgs = append(c.msgs, message{v.lifecycle, life, true})
+	}
+}
+
+func (c *composer) life(d registry.Device, p store.PresenceChange, known bool) lifecycle {
+	l := lifecycleOf(d, p, known)
+	if c.seen != nil {
+		l.Seen = c.seen(d.ID, p, time.Now())
+	}
+	return l
 }
 
 // addNewest appends the newest value of a name as its state. A light is read

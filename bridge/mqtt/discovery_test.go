@@ -5,12 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hacheck"
+	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -104,7 +110,7 @@ func manyKinds() []protocol.Component {
 func (h *home) components(id string) map[string]map[string]any {
 	h.t.Helper()
 	d, _ := h.reg.Get(id)
-	m := h.bridge.names.Device(d, nil)
+	m := h.bridge.names.Device(d).Whole(nil)
 	if err := hacheck.Device(m.Topic, "homeassistant", m.Payload); err != nil {
 		h.t.Errorf("Home Assistant would refuse it: %v", err)
 	}
@@ -257,4 +263,305 @@ func valueOf(p *protocol.Point) protocol.Value {
 		return protocol.Text(p.Options[0])
 	}
 	return protocol.Text("some text")
+}
+
+// What is counted of a device is said anew, but not each time that it changes.
+func TestCountsOfADeviceAreSaidNowAndThen(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	h.add("kitchen", thermometer)
+	h.reg.Seen("kitchen", &protocol.Hello{Boot: testBoot})
+	h.presence("kitchen", store.Online)
+	c := newClient(t, br.Dial, "hearthgate/device/kitchen/lifecycle", "hearthgate/bridge/health")
+	h.runWith(viaEmbedded(br), func(b *Bridge) { b.diagnoseTick = 20 * time.Millisecond })
+	life := func(what string, ok func(l lifecycle) bool) (l lifecycle) {
+		t.Helper()
+		c.expectThat(what, func(x heard) bool {
+			return x.topic == "hearthgate/device/kitchen/lifecycle" && json.Unmarshal([]byte(x.payload), &l) == nil && ok(l)
+		})
+		return l
+	}
+	first := life("when it is there", func(l lifecycle) bool { return l.State == store.Online && l.Seen > 0 })
+	life("that it still is", func(l lifecycle) bool { return l.Seen > first.Seen })
+	h.reg.Gap("kitchen")
+	h.reg.Seen("kitchen", &protocol.Hello{Boot: protocol.Boot{9}})
+	life("counts", func(l lifecycle) bool { return l.Gaps == 1 && l.Restarts == 1 })
+	h.say("kitchen", number("temperature", 20))
+	h.presence("kitchen", store.Lost)
+	lost := life("that it is gone", func(l lifecycle) bool { return l.State == store.Lost })
+	if lost.Seen < first.Seen || lost.Seen > lost.Since {
+		t.Errorf("seen %d, lost since %d, first seen %d", lost.Seen, lost.Since, first.Seen)
+	}
+}
+
+// config is a discovery message as a test tells of it.
+type config struct {
+	topic   string
+	payload string
+}
+
+// configs gathers discovery messages that are not retained yet until ok says
+// that it was the last.
+func (c *client) configs(what string, ok func(config) bool) (said []config) {
+	c.t.Helper()
+	c.expectThat(what, func(x heard) bool {
+		if x.retained || !strings.HasSuffix(x.topic, "/config") {
+			return false
+		}
+		said = append(said, config{x.topic, x.payload})
+		return ok(said[len(said)-1])
+	})
+	return said
+}
+
+// inShort is what each message says, the gateway's id as G.
+func (h *home) inShort(cs []config, of string) (all []string) {
+	for _, c := range cs {
+		if !strings.Contains(c.topic, of) {
+			continue
+		}
+		says := " described"
+		switch c.payload {
+		case "":
+			says = " emptied"
+		case hass.Moves:
+			says = " moves"
+		}
+		all = append(all, strings.ReplaceAll(c.topic, h.store.GatewayID(), "G")+says)
+	}
+	return all
+}
+
+// uniqueIDs are those of all entities that are described in retained messages.
+func uniqueIDs(t *testing.T, all map[string]string) []string {
+	t.Helper()
+	var ids []string
+	for topic, payload := range all {
+		if !strings.HasSuffix(topic, "/config") {
+			continue
+		}
+		var c struct {
+			ID         string `json:"unique_id"`
+			Components map[string]struct {
+				ID string `json:"unique_id"`
+			}
+		}
+		if err := json.Unmarshal([]byte(payload), &c); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range c.Components {
+			ids = append(ids, e.ID)
+		}
+		ids = append(ids, c.ID)
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+	slices.Sort(ids)
+	return ids
+}
+
+// Whoever changes the form of discovery, its prefix or the base topic keeps
+// every entity, and nothing stays where it was.
+func TestEntitiesSurviveAMove(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	h.add("kitchen", thermometer, plug)
+	kitchen := "hg_" + h.store.GatewayID() + "_kitchen/"
+	settled := func(what string, ok func(all map[string]string) bool) (all map[string]string) {
+		t.Helper()
+		eventually(t, what, func() bool { all = retained(t, br.Dial); return ok(all) })
+		return all
+	}
+	o := viaEmbedded(br)
+	h.run(o)
+	all := settled("described", func(all map[string]string) bool {
+		return all["hearthgate/bridge/epoch"] != "" && topicsOf(all, "/config") == 2
+	})
+	ids := uniqueIDs(t, all)
+	apart := topicsOf(all, "") - 2 + len(ids) // as many topics, when each entity has one
+	if len(ids) < 10 {
+		t.Fatalf("only %v", ids)
+	}
+	whole := []string{"homeassistant/device/hg_G_kitchen/config"}
+	pieces := []string{
+		"homeassistant/sensor/hg_G_kitchen/temperature/config", "homeassistant/switch/hg_G_kitchen/plug/config",
+		"homeassistant/sensor/hg_G_kitchen/__last_seen/config", "homeassistant/sensor/hg_G_kitchen/__restarts/config",
+		"homeassistant/sensor/hg_G_kitchen/__gaps/config",
+	}
+	says := func(what string, topics []string) (all []string) {
+		for _, topic := range topics {
+			all = append(all, topic+what)
+		}
+		return all
+	}
+	sorted := func(all []string) []string { slices.Sort(all); return all }
+	for _, step := range []struct {
+		what     string
+		change   func()
+		from, to []string
+		topics   int
+	}{
+		{"one message a component", func() { o.Discovery = DiscoverComponents }, whole, pieces, apart},
+		{"one message a device", func() { o.Discovery = DiscoverDevices }, pieces, whole, topicsOf(all, "")},
+		{"another prefix", func() { o.DiscoveryPrefix = "other" }, whole, []string{"other/device/hg_G_kitchen/config"}, topicsOf(all, "")},
+	} {
+		h.stop()
+		step.change()
+		c := newClient(t, br.Dial, "homeassistant/#", "other/#")
+		h.run(o)
+		emptied := 0
+		said := h.inShort(c.configs(step.what, func(x config) bool {
+			if x.payload == "" && strings.Contains(x.topic, kitchen) {
+				emptied++
+			}
+			return emptied == len(step.from)
+		}), "_kitchen/")
+		n, m := len(step.from), len(step.to)
+		want := slices.Concat(sorted(says(" moves", step.from)), says(" described", step.to), sorted(says(" emptied", step.from)))
+		if d := cmp.Diff(want, slices.Concat(sorted(said[:n]), said[n:n+m], sorted(said[n+m:]))); d != "" {
+			t.Errorf("%s (-want +got):\n%s", step.what, d)
+		}
+		now := settled(step.what, func(all map[string]string) bool { return topicsOf(all, "") == step.topics })
+		if d := cmp.Diff(ids, uniqueIDs(t, now)); d != "" {
+			t.Errorf("%s: other unique ids: (-before +after)\n%s", step.what, d)
+		}
+	}
+	h.stop()
+	o.BaseTopic = "home/gate"
+	h.run(o)
+	now := settled("another base topic", func(all map[string]string) bool {
+		return topicsOf(all, "hearthgate/") == 0 && all["home/gate/bridge/epoch"] != ""
+	})
+	if d := cmp.Diff(ids, uniqueIDs(t, now)); d != "" {
+		t.Errorf("another base topic: other unique ids (-before +after):\n%s", d)
+	}
+	h.stop()
+	o.Discovery = DiscoverNothing
+	h.run(o)
+	settled("no discovery", func(all map[string]string) bool { return topicsOf(all, "/config") == 0 })
+}
+
+// What is removed while its topic moves is removed, not moved.
+func TestAComponentThatGoesWithTheMoveIsNoGhost(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	h.add("kitchen", thermometer, plug)
+	o := viaEmbedded(br)
+	h.run(o)
+	eventually(t, "described", func() bool { return topicsOf(retained(t, br.Dial), "/config") == 2 })
+	h.stop()
+	h.describe("kitchen", thermometer)
+	o.Discovery = DiscoverComponents
+	c := newClient(t, br.Dial, "homeassistant/#")
+	h.run(o)
+	said := c.configs("moved", func(x config) bool { return strings.Contains(x.topic, "_kitchen/config") && x.payload == "" })
+	said = slices.DeleteFunc(said, func(x config) bool {
+		return !strings.Contains(x.topic, "/device/") || !strings.Contains(x.topic, "_kitchen/config")
+	})
+	if len(said) != 3 || !strings.Contains(said[0].payload, `"plug":{"platform":"switch"}`) || said[1].payload != hass.Moves {
+		t.Errorf("%v", said)
+	}
+
+	h.stop()
+	h.describe("kitchen", plug)
+	o.Discovery = DiscoverDevices
+	c = newClient(t, br.Dial, "homeassistant/#")
+	h.run(o)
+	said = c.configs("moved back", func(x config) bool { return strings.Contains(x.topic, "__gaps") && x.payload == "" })
+	for _, x := range said {
+		if strings.Contains(x.topic, "/temperature/") && x.payload != "" {
+			t.Errorf("the thermometer moves, and nobody takes it: %v", x)
+		}
+	}
+}
+
+// A component that becomes something else is removed by one message, and what
+// it is now comes with the next; so it is too when the gateway stops in between.
+func TestAChangeOfPlatformTakesTwoMessages(t *testing.T) {
+	br := embedded(t)
+	dir := t.TempDir()
+	h := openHome(t, dir)
+	h.add("kitchen", protocol.Component{ID: "desk", Kind: "switch"})
+	c := newClient(t, br.Dial, "homeassistant/#")
+	o := viaEmbedded(br)
+	h.run(o)
+	desk := func(what, want string) {
+		t.Helper()
+		said := c.configs(what, func(x config) bool { return strings.Contains(x.topic, "_kitchen/config") })
+		if last := said[len(said)-1]; !strings.Contains(last.payload, want) {
+			t.Errorf("%s: %s", what, last.payload)
+		}
+	}
+	desk("a switch", `"desk":{"platform":"switch","unique_id"`)
+	h.describe("kitchen", lamp)
+	desk("gone", `"desk":{"platform":"switch"}`)
+	desk("a lamp", `"desk":{"platform":"light","unique_id"`)
+
+	h.stop()
+	h.runWith(o, func(b *Bridge) { b.settle = time.Hour })
+	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
+	h.describe("kitchen", protocol.Component{ID: "desk", Kind: "siren"})
+	desk("gone again", `"desk":{"platform":"light"}`)
+	h.close()
+	h = openHome(t, dir)
+	h.run(o)
+	desk("a siren, after the restart", `"desk":{"platform":"siren","unique_id"`)
+}
+
+// Changes that come together are told together, and what changes nothing is not
+// told at all.
+func TestNothingIsToldTwice(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	h.add("kitchen", thermometer)
+	h.runWith(viaEmbedded(br), func(b *Bridge) { b.debounce = 300 * time.Millisecond })
+	eventually(t, "described", func() bool { return topicsOf(retained(t, br.Dial), "/config") == 2 })
+	c := newClient(t, br.Dial, "homeassistant/#", "hearthgate/bridge/health")
+	for range 100 {
+		h.bridge.deviceChanged("kitchen", registry.Updated)
+	}
+	if err := h.reg.Rename("kitchen", "Big kitchen"); err != nil {
+		t.Fatal(err)
+	}
+	said := c.configs("the new name", func(x config) bool { return strings.Contains(x.payload, "Big kitchen") })
+	if len(said) != 1 {
+		t.Errorf("%d messages: %v", len(said), said)
+	}
+	h.bridge.deviceChanged("kitchen", registry.Updated)
+	h.bridge.deviceChanged("nobody", registry.Removed)
+	if err := h.reg.Rename("kitchen", "Kitchen"); err != nil {
+		t.Fatal(err)
+	}
+	if said := c.configs("the old name", func(x config) bool { return strings.Contains(x.payload, `"name":"Kitchen"`) }); len(said) != 1 {
+		t.Errorf("%d messages: %v", len(said), said)
+	}
+}
+
+// Home Assistant needs the description of an entity before its state, and the
+// gateway before what is reached through it.
+func TestAfterABirthDescriptionsComeBeforeStates(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	for _, id := range []string{"kitchen", "cellar", "attic"} {
+		h.add(id, thermometer)
+		h.say(id, number("temperature", 20))
+	}
+	h.run(viaEmbedded(br))
+	eventually(t, "all is published", func() bool { return retained(t, br.Dial)["hearthgate/bridge/epoch"] != "" })
+	c := newClient(t, br.Dial, "homeassistant/#", "hearthgate/device/#")
+	c.publish("homeassistant/status", "online", false)
+	var order []string
+	c.expectThat("the last state", func(x heard) bool {
+		topic := strings.ReplaceAll(x.topic, h.store.GatewayID(), "G")
+		if !x.retained && (strings.HasSuffix(topic, "/config") || strings.HasSuffix(topic, "/temperature/state")) {
+			order = append(order, topic)
+		}
+		return !x.retained && topic == "hearthgate/device/kitchen/temperature/state"
+	})
+	want := []string{"homeassistant/device/hg_G/config",
+		"homeassistant/device/hg_G_attic/config", "hearthgate/device/attic/temperature/state",
+		"homeassistant/device/hg_G_cellar/config", "hearthgate/device/cellar/temperature/state",
+		"homeassistant/device/hg_G_kitchen/config", "hearthgate/device/kitchen/temperature/state"}
+	if d := cmp.Diff(want, order); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
 }

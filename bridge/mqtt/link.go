@@ -272,6 +272,9 @@ func (l *link) publishAll(ms []message) error {
 
 // subscribe asks for the topics and returns those that the broker refused.
 func (l *link) subscribe(topics ...string) (refused []string, err error) {
+	if len(topics) == 0 {
+		return nil, nil // as with the embedded broker and no discovery
+	}
 	filters := map[string]byte{}
 	for _, t := range topics {
 		filters[t] = 1

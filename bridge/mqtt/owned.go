@@ -85,13 +85,6 @@ func (o *ownedTopics) knows(owner, topic string) bool {
 	return ok
 }
 
-// unmark makes a topic count as not published.
-func (o *ownedTopics) unmark(owner, topic string) {
-	if o.knows(owner, topic) {
-		o.own(owner, topic, 0)
-	}
-}
-
 // flush writes down what changed with the store's next commit. It does not
 // wait: a list that is a moment old costs at worst an orphan topic of a device
 // that was removed while the power failed.

@@ -32,6 +32,8 @@ type shownDevice struct {
 	Created      int64  `json:"created"`
 	Revoked      bool   `json:"revoked,omitempty"`
 	Rotating     bool   `json:"rotating,omitempty"`
+	Restarts     uint64 `json:"restarts,omitempty"`
+	Gaps         uint64 `json:"gaps,omitempty"`
 	Waiting      int    `json:"waiting,omitempty"`
 	Points       []struct {
 		Name     string          `json:"name"`
@@ -168,6 +170,12 @@ func printDevice(w io.Writer, d shownDevice) {
 		if row[1] != "" && row[1] != " " {
 			fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
 		}
+	}
+	if d.Restarts > 0 {
+		fmt.Fprintf(t, "restarts\t%d\n", d.Restarts)
+	}
+	if d.Gaps > 0 {
+		fmt.Fprintf(t, "data gaps\t%d: it had to drop what it could not send\n", d.Gaps)
 	}
 	if d.Waiting > 0 {
 		fmt.Fprintf(t, "commands\t%d waiting\n", d.Waiting)

@@ -120,13 +120,8 @@ func (b *describer) targets(e *entity, c *protocol.Component, ps parts) {
 			continue
 		}
 		b.both(e, t.key, p)
-		low, high, step = least(low, p.Min), most(high, p.Max), least(step, p.Step)
-	}
-	switch { // one end alone would meet the other of Home Assistant's 7 to 35
-	case low != nil && high == nil:
-		high = new(max(35, *low+28))
-	case high != nil && low == nil:
-		low = new(min(7, *high-28))
+		l, h := ends(p)
+		low, high, step = least(low, l), most(high, h), least(step, p.Step)
 	}
 	if low != nil {
 		e.body.number("min_temp", *low).number("max_temp", *high)
@@ -139,6 +134,19 @@ func (b *describer) targets(e *entity, c *protocol.Component, ps parts) {
 	}
 	// Else it would be that of the house where Home Assistant runs.
 	e.body.text("temperature_unit", "C")
+}
+
+// ends is the range of a target, both or none. One that has no other end would
+// meet that of Home Assistant's 7 to 35.
+func ends(p *protocol.Point) (low, high *float64) {
+	low, high = p.Min, p.Max
+	switch {
+	case low != nil && high == nil:
+		high = new(max(35, *low+28))
+	case high != nil && low == nil:
+		low = new(min(7, *high-28))
+	}
+	return low, high
 }
 
 func least(a, b *float64) *float64 {

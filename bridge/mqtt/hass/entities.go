@@ -10,14 +10,6 @@ import (
 	"github.com/hearthgate/hearthgate/registry"
 )
 
-// entity is one component of a discovery message.
-type entity struct {
-	key      string
-	platform string
-	body     object // all members but the platform
-	fresh    string // the topic that says whether its value is fresh, "" = none
-}
-
 // Warning says what of a description Home Assistant would not take and is
 // therefore not sent.
 type Warning struct {
@@ -60,6 +52,7 @@ func (n Names) describe(d registry.Device) *describer {
 			b.plain(p)
 		}
 	}
+	b.diagnostics()
 	return b
 }
 
@@ -196,7 +189,8 @@ func (b *describer) finish(e entity, c *protocol.Component) {
 		e.body.bool("enabled_by_default", false)
 	}
 	if Budget(b.d, c) > 0 {
-		e.fresh = b.topic(c.ID, "availability")
+		e.alone = true
+		b.availability(&e.body, b.d.ID, b.topic(c.ID, "availability"))
 	}
 	b.add(e)
 }

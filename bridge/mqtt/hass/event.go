@@ -55,7 +55,7 @@ func pressOf(option string) string {
 
 // trigger lets automations start at one option of an event.
 func (b *describer) trigger(p *protocol.Point, option, press string) {
-	e := entity{key: "_" + p.Component.ID + "-" + word(option), platform: "device_automation"}
+	e := entity{key: "_" + p.Component.ID + "-" + word(option), platform: "device_automation", alone: true} // no entity, so never unavailable
 	e.body.text("automation_type", "trigger").text("type", press).text("subtype", p.Component.ID)
 	e.body.text("topic", b.topic(p.Name, "event"))
 	e.body.text("payload", option).text("value_template", "{{ value_json.event_type }}")

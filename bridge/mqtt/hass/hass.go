@@ -9,6 +9,7 @@
 package hass
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -32,116 +33,133 @@ type Message struct {
 // StatusTopic is where Home Assistant says that it was (re)started.
 func (n Names) StatusTopic() string { return n.Prefix + "/status" }
 
-// DeviceTopic is where a device is described as a whole.
-func (n Names) DeviceTopic(device string) string {
-	return n.Prefix + "/device/" + n.node(device) + "/config"
-}
-
-// GatewayTopic is where the gateway itself is described. Its device comes
-// before all others, which name it as the one they are reached through.
-func (n Names) GatewayTopic() string { return n.Prefix + "/device/hg_" + n.Gateway + "/config" }
-
 // node is the identity of a device in Home Assistant. Neither id has a '_', so
 // its parts cannot be confused.
-func (n Names) node(device string) string { return "hg_" + n.Gateway + "_" + device }
+func (n Names) node(device string) string { return n.gatewayNode() + "_" + device }
 
-// Platforms are the component keys of a device with the platform of each, as
-// they stand in its description. Whoever publishes keeps them, since a
-// component that goes away must be named with the platform that it had.
-func (n Names) Platforms(d registry.Device) map[string]string {
+func (n Names) gatewayNode() string { return "hg_" + n.Gateway }
+
+// Thing is a device as Home Assistant knows them: one of the home, or the
+// gateway itself, which comes before all others since they name it as the one
+// that they are reached through.
+type Thing struct {
+	names        Names
+	node         string
+	device       []byte   // who it is
+	availability object   // where it says whether it is there
+	entities     []entity // what it has
+}
+
+// entity is one component of a discovery message.
+type entity struct {
+	key      string
+	platform string
+	body     object // all members but the platform
+	alone    bool   // has an availability of its own, or none
+}
+
+// Device is a device of the home.
+func (n Names) Device(d registry.Device) Thing {
+	t := Thing{names: n, node: n.node(d.ID), device: n.identity(d), entities: n.describe(d).entities}
+	n.availability(&t.availability, d.ID, "")
+	return t
+}
+
+// availability: the first topic covers a dead gateway, the second a lost device,
+// the third, if there is one, a value that is too old. What stands with a
+// component takes the place of what stands at the root.
+func (n Names) availability(o *object, device, fresh string) {
+	list := `[` + n.gatewayAvailable() + `,{"topic":` + quoted(n.Base+"/device/"+device+"/availability") + `}`
+	if fresh != "" {
+		list += `,{"topic":` + quoted(fresh) + `}`
+	}
+	o.raw("availability", []byte(list+"]"))
+	o.text("availability_mode", "all")
+}
+
+// gatewayAvailable: its will covers a dead gateway.
+func (n Names) gatewayAvailable() string { return `{"topic":` + quoted(n.Base+"/bridge/state") + `}` }
+
+// Topic is where the thing is described as a whole.
+func (t Thing) Topic() string { return t.names.Prefix + "/device/" + t.node + "/config" }
+
+// Platforms are the component keys of a thing with the platform of each.
+// Whoever publishes keeps them, since a component that goes away must be named
+// with the platform that it had.
+func (t Thing) Platforms() map[string]string {
 	m := map[string]string{}
-	for _, e := range n.describe(d).entities {
+	for _, e := range t.entities {
 		m[e.key] = e.platform
 	}
 	return m
 }
 
-// Device is the device-based description. gone are the components, with their
+// Whole is the device-based description. gone are the components, with their
 // platforms, that Home Assistant knows from earlier and has to remove.
-func (n Names) Device(d registry.Device, gone map[string]string) Message {
-	var o object
-	o.raw("device", n.device(d))
-	o.raw("origin", n.origin())
-	n.availability(&o, d.ID, "")
-	var cs object
+func (t Thing) Whole(gone map[string]string) Message {
+	var o, cs object
+	o.raw("device", t.device)
+	o.raw("origin", t.names.origin())
+	o.members(t.availability)
 	for _, k := range sortedKeys(gone) {
 		cs.raw(k, (&object{}).text("platform", gone[k]).end())
 	}
-	for _, e := range n.describe(d).entities {
+	for _, e := range t.entities {
 		if _, removed := gone[e.key]; removed {
 			continue // of another platform than before: removed first, made anew by the next message
-		}
-		if e.fresh != "" {
-			n.availability(&e.body, d.ID, e.fresh)
 		}
 		cs.raw(e.key, (&object{}).text("platform", e.platform).members(e.body).end())
 	}
 	o.raw("components", cs.end())
-	return Message{n.DeviceTopic(d.ID), o.end()}
+	return Message{t.Topic(), o.end()}
 }
 
-// Components is the same as one message a component, the form that readers
-// other than Home Assistant (openHAB) know.
-func (n Names) Components(d registry.Device) []Message {
+// Apart is the same as one message a component, the form that readers other
+// than Home Assistant (openHAB) know.
+func (t Thing) Apart() []Message {
 	var ms []Message
-	for _, e := range n.describe(d).entities {
+	for _, e := range t.entities {
 		o := e.body
-		if e.platform != "device_automation" { // which is no entity and has no state
-			n.availability(&o, d.ID, e.fresh)
+		if !e.alone {
+			o.members(t.availability)
 		}
-		o.raw("device", n.device(d))
-		o.raw("origin", n.origin())
-		ms = append(ms, Message{n.Prefix + "/" + e.platform + "/" + n.node(d.ID) + "/" + e.key + "/config", o.end()})
+		o.raw("device", t.device)
+		o.raw("origin", t.names.origin())
+		ms = append(ms, Message{t.names.Prefix + t.apart(e), o.end()})
 	}
 	return ms
 }
 
-// GatewayDevice describes the gateway itself.
-func (n Names) GatewayDevice() Message {
-	var o, dev, cs object
-	dev.list("identifiers", []string{"hg_" + n.Gateway})
-	dev.text("name", "Hearthgate").text("manufacturer", "Hearthgate").text("model", "Gateway").text("sw_version", n.Version)
-	o.raw("device", dev.end())
-	o.raw("origin", n.origin())
-	o.raw("availability", []byte(`[{"topic":`+quoted(n.Base+"/bridge/state")+`}]`))
-	entity := func(key, platform string, more func(*object)) {
-		var e object
-		e.text("platform", platform)
-		// Keys of the gateway have no '_' either: hg_<g>_<d>_<c> is never hg_<g>_<key>.
-		e.text("unique_id", "hg_"+n.Gateway+"_"+key)
-		e.text("default_entity_id", platform+".hearthgate_"+n.Gateway+"_"+slug(key))
-		more(&e)
-		e.text("entity_category", "diagnostic")
-		cs.raw(key, e.end())
-	}
-	entity("connection", "binary_sensor", func(e *object) {
-		e.text("name", "Connection").text("device_class", "connectivity")
-		e.text("state_topic", n.Base+"/bridge/state").text("payload_on", "online").text("payload_off", "offline")
-	})
-	entity("version", "sensor", func(e *object) {
-		e.text("name", "Version").text("state_topic", n.Base+"/bridge/info").text("value_template", "{{ value_json.version }}")
-	})
-	entity("devices-online", "sensor", func(e *object) {
-		e.text("name", "Devices online").text("state_class", "measurement")
-		e.text("state_topic", n.Base+"/bridge/health").text("value_template", "{{ value_json.online }}")
-	})
-	entity("uptime", "sensor", func(e *object) {
-		e.text("name", "Uptime").text("device_class", "duration").text("unit_of_measurement", "s")
-		e.text("state_topic", n.Base+"/bridge/health").text("value_template", "{{ value_json.uptime }}")
-	})
-	entity("storage-used", "sensor", func(e *object) {
-		e.text("name", "Storage used").text("device_class", "data_size").text("state_class", "measurement").text("unit_of_measurement", "B")
-		e.text("state_topic", n.Base+"/bridge/health").text("value_template", "{{ value_json.storage_bytes }}")
-	})
-	o.raw("components", cs.end())
-	return Message{n.GatewayTopic(), o.end()}
+// apart is where a component is described by itself, below the prefix.
+func (t Thing) apart(e entity) string {
+	return "/" + e.platform + "/" + t.node + "/" + e.key + "/config"
 }
+
+// SaysWhole reports whether the topic is that of the whole thing, under any prefix.
+func (t Thing) SaysWhole(topic string) bool {
+	return strings.HasSuffix(topic, "/device/"+t.node+"/config")
+}
+
+// Says reports whether what is described on the topic is in the thing: all of
+// it, or one of its components, under any prefix.
+func (t Thing) Says(topic string) bool {
+	return t.SaysWhole(topic) || slices.ContainsFunc(t.entities, func(e entity) bool {
+		return strings.HasSuffix(topic, t.apart(e))
+	})
+}
+
+// Moves is what is said on the topic of a description before the same follows
+// in the other form or under another prefix: Home Assistant lets go of the
+// entities there and keeps all that it knows of them for whoever comes next
+// with their unique ids.
+const Moves = `{"migrate_discovery":true}`
 
 func (n Names) origin() []byte {
 	return (&object{}).text("name", "hearthgate").text("sw_version", n.Version).end()
 }
 
-func (n Names) device(d registry.Device) []byte {
+// identity is who a device is.
+func (n Names) identity(d registry.Device) []byte {
 	var o object
 	o.list("identifiers", []string{n.node(d.ID)})
 	o.text("name", orElse(d.Name, d.ID))
@@ -151,20 +169,8 @@ func (n Names) device(d registry.Device) []byte {
 	o.text("sw_version", d.Firmware)
 	o.text("serial_number", d.Description.Serial)
 	o.text("suggested_area", orElse(d.Area, d.Description.Area))
-	o.text("via_device", "hg_"+n.Gateway)
+	o.text("via_device", n.gatewayNode())
 	return o.end()
-}
-
-// availability: the first topic covers a dead gateway (its will), the second a
-// lost device, the third, if there is one, a value that is too old. What stands
-// with a component takes the place of what stands at the root.
-func (n Names) availability(o *object, device, fresh string) {
-	list := `[{"topic":` + quoted(n.Base+"/bridge/state") + `},{"topic":` + quoted(n.Base+"/device/"+device+"/availability") + `}`
-	if fresh != "" {
-		list += `,{"topic":` + quoted(fresh) + `}`
-	}
-	o.raw("availability", []byte(list+"]"))
-	o.text("availability_mode", "all")
 }
 
 // JSONLight reports whether c is a light with one JSON state. One without `on`

@@ -166,17 +166,46 @@ var kinds = map[string][]protocol.Component{
 	},
 }
 
+// bare is a device without what each has for nothing.
+func bare(d registry.Device) Thing {
+	t := names.Device(d)
+	t.entities = slices.DeleteFunc(t.entities, func(e entity) bool { return strings.HasPrefix(e.key, "__") })
+	return t
+}
+
+// What each device has for nothing, and the gateway: in both forms.
+func TestDiagnostics(t *testing.T) {
+	for name, thing := range map[string]Thing{"diagnostics": names.Device(device(t)), "gateway": names.Itself()} {
+		m := thing.Whole(nil)
+		if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
+			t.Errorf("Home Assistant would refuse it: %v", err)
+		}
+		golden(t, name, m)
+		for _, m := range thing.Apart() {
+			if err := hacheck.Component(m.Topic, names.Prefix, m.Payload); err != nil {
+				t.Errorf("%s: Home Assistant would refuse it: %v", m.Topic, err)
+			}
+		}
+		golden(t, name+".components", thing.Apart()...)
+	}
+	d := device(t)
+	d.Firmware = "" // it said none, so there is none to show
+	if m := names.Device(d).Whole(nil); strings.Contains(string(m.Payload), "firmware") {
+		t.Errorf("%s", m.Payload)
+	}
+}
+
 // Each kind as one message a device and as one a component.
 func TestKinds(t *testing.T) {
 	for name, cs := range kinds {
 		t.Run(name, func(t *testing.T) {
 			d := device(t, cs...)
-			m := names.Device(d, nil)
+			m := bare(d).Whole(nil)
 			if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
 				t.Errorf("Home Assistant would refuse it: %v", err)
 			}
 			golden(t, name, m)
-			ms := names.Components(d)
+			ms := bare(d).Apart()
 			for _, m := range ms {
 				if err := hacheck.Component(m.Topic, names.Prefix, m.Payload); err != nil {
 					t.Errorf("%s: Home Assistant would refuse it: %v", m.Topic, err)
@@ -218,7 +247,7 @@ func TestWarnings(t *testing.T) {
 		if len(ws) != 1 || !strings.Contains(ws[0].String(), c.want) || ws[0].Component != "it" {
 			t.Errorf("%+v: warnings %v, want %q", c.is, ws, c.want)
 		}
-		m := names.Device(d, nil)
+		m := names.Device(d).Whole(nil)
 		if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
 			t.Errorf("Home Assistant would refuse %s: %v", m.Payload, err)
 		}
@@ -234,8 +263,13 @@ func TestWarnings(t *testing.T) {
 // they have built upon.
 func TestIdentitiesStay(t *testing.T) {
 	var out strings.Builder
+	things := []Thing{names.Itself(), names.Device(device(t))}
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
-		for _, m := range append(names.Components(device(t, kinds[name]...)), names.GatewayDevice()) {
+		things = append(things, bare(device(t, kinds[name]...)))
+	}
+	for _, thing := range things {
+		fmt.Fprintf(&out, "%s\n", thing.Topic())
+		for _, m := range thing.Apart() {
 			var c map[string]any
 			if err := json.Unmarshal(m.Payload, &c); err != nil {
 				t.Fatal(err)
@@ -255,8 +289,7 @@ func TestIdentitiesStay(t *testing.T) {
 
 // The example of the contract, as far as its bytes are fixed.
 func TestExampleOfTheContract(t *testing.T) {
-	m := names.Device(device(t, protocol.Component{ID: "temperature", Kind: "sensor", Unit: "Cel", Class: "temperature", StateClass: "measurement", Precision: new(1)},
-		protocol.Component{ID: "plug", Kind: "switch"}), nil)
+	m := bare(device(t, kinds["contract"]...)).Whole(nil)
 	if m.Topic != "homeassistant/device/hg_k3v9x2ab_kitchen-sensor/config" {
 		t.Error(m.Topic)
 	}
@@ -271,19 +304,11 @@ func TestExampleOfTheContract(t *testing.T) {
 	}
 }
 
-func TestGateway(t *testing.T) {
-	m := names.GatewayDevice()
-	if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
-		t.Errorf("Home Assistant would refuse it: %v", err)
-	}
-	golden(t, "gateway", m)
-}
-
 // A component that goes away, or is of another platform than before, is named
 // once with the platform that it had and nothing else.
 func TestComponentsThatAreGone(t *testing.T) {
 	d := device(t, protocol.Component{ID: "plug", Kind: "switch"}, protocol.Component{ID: "desk", Kind: "light", Attributes: attributes("on")})
-	m := names.Device(d, map[string]string{"desk": "switch", "temperature": "sensor"})
+	m := bare(d).Whole(map[string]string{"desk": "switch", "temperature": "sensor"})
 	if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
 		t.Errorf("Home Assistant would refuse it: %v", err)
 	}
@@ -292,11 +317,11 @@ func TestComponentsThatAreGone(t *testing.T) {
 
 func TestSleepersValuesDoNotExpire(t *testing.T) {
 	d := device(t, protocol.Component{ID: "t", Kind: "sensor", Unit: "Cel", Freshness: 600})
-	if p := string(names.Device(d, nil).Payload); !strings.Contains(p, `"expire_after":600`) {
+	if p := string(names.Device(d).Whole(nil).Payload); !strings.Contains(p, `"expire_after":600`) {
 		t.Errorf("no expire_after in %s", p)
 	}
 	d.WakeInterval = 3600
-	if p := string(names.Device(d, nil).Payload); strings.Contains(p, "expire_after") {
+	if p := string(names.Device(d).Whole(nil).Payload); strings.Contains(p, "expire_after") {
 		t.Errorf("expire_after for one that sleeps longer in %s", p)
 	}
 }
@@ -365,14 +390,14 @@ func TestAnyDescriptionIsTaken(t *testing.T) {
 			taken++
 		}
 		d := registry.Device{ID: "d-1", Description: desc, WakeInterval: 1}
-		m := names.Device(d, nil)
+		m := names.Device(d).Whole(nil)
 		if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
 			t.Fatalf("Home Assistant would refuse %s: %v", m.Payload, err)
 		}
-		if again := names.Device(d, nil); !bytes.Equal(m.Payload, again.Payload) {
+		if again := names.Device(d).Whole(nil); !bytes.Equal(m.Payload, again.Payload) {
 			t.Fatalf("%s and then %s", m.Payload, again.Payload)
 		}
-		for _, m := range names.Components(d) {
+		for _, m := range names.Device(d).Apart() {
 			if err := hacheck.Component(m.Topic, names.Prefix, m.Payload); err != nil {
 				t.Fatalf("%s: Home Assistant would refuse %s: %v", m.Topic, m.Payload, err)
 			}

@@ -11,11 +11,12 @@ import (
 // kept long enough. One goroutine at a time uses it, in transactions that write.
 // What a transaction did that was rolled back is done again by the next.
 type Keeper struct {
-	Policy   Policy   // must not change
+	Policy   Policy   // may be another at each call
 	Counters Counters // nil: nothing is known
 	Damage   Damage   // nil: nobody is told
 
-	pass [levels]pass // of Retain
+	pass   [levels]pass // of Retain
+	passOf Policy       // the policy that these went by
 }
 
 // Merge merges the pieces of days before that of now, of at most so many devices

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -42,6 +43,10 @@ type Policy struct {
 	// with all its attributes) or one series ("kitchen/desk/power"). The longest
 	// name that fits counts, whole.
 	Overrides map[string]Keep
+}
+
+func (p *Policy) equal(q *Policy) bool {
+	return p.Keep == q.Keep && maps.Equal(p.Overrides, q.Overrides)
 }
 
 // series is how long one series is kept.

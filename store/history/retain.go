@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,6 +24,9 @@ type pass struct {
 // drops at most so many buckets, or looks at so many values where not everybody
 // keeps the same. Of a bucket that nobody keeps nothing is read but its keys.
 func (k *Keeper) Retain(tx *bolt.Tx, now time.Time, most int) (removed uint64, more bool, err error) {
+	if !k.passOf.equal(&k.Policy) {
+		k.pass, k.passOf = [levels]pass{}, Policy{k.Policy.Keep, maps.Clone(k.Policy.Overrides)}
+	}
 	for l := Raw; l <= Days; l++ {
 		w := retaining{k: k, tx: tx, level: l, pass: k.pass[l], left: &most, removed: &removed}
 		done, err := w.upTo(now)

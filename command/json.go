@@ -81,7 +81,11 @@ func parseForm(body []byte) (in form, err error) {
 	if !utf8.Valid(body) {
 		return in, errors.New("not valid UTF-8")
 	}
-	if err := json.Unmarshal(body, &in); err != nil {
+	err = json.Unmarshal(body, &in)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field == "id" {
+		return in, fmt.Errorf(`id: want a text in quotes, such as "a1", not a %s`, wrong.Value)
+	}
+	if err != nil {
 		return in, fmt.Errorf("not a command: %w", err)
 	}
 	return in, nil

@@ -31,6 +31,7 @@ func TestTheJSONOfACommand(t *testing.T) {
 		{"not an object", `[1]`, Request{}, "not a command"},
 		{"half of it", `{"set":{"n":1`, Request{}, "not a command"},
 		{"two of them", `{"set":{"n":1}}{}`, Request{}, "not a command"},
+		{"a number as the id", `{"id":5,"set":{"n":1}}`, Request{}, `id: want a text in quotes, such as "a1", not a number`},
 		{"not UTF-8", "{\"set\":{\"n\":\"\xff\"}}", Request{}, "UTF-8"},
 		{"no set, and whose it is", `{"id":"a"}`, Request{ID: "a"}, "set"},
 		{"set of another type", `{"id":"a","set":[1]}`, Request{ID: "a"}, "set"},

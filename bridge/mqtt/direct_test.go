@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -199,7 +200,7 @@ func TestDirectCommandsWhileTheBridgeComesAndGoes(t *testing.T) {
 }
 
 // Nobody can leave a command with the embedded broker: it is not carried out, now
-// or later, and nothing of it is kept.
+// or later, nothing of it is kept, and who tried it is told why.
 func TestRetainedCommandAtTheEmbeddedBroker(t *testing.T) {
 	br, dial := listening(t)
 	h := newHome(t)
@@ -209,6 +210,9 @@ func TestRetainedCommandAtTheEmbeddedBroker(t *testing.T) {
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	c := newClient(t, dial, "hearthgate/device/lamp/#")
 	c.publish("hearthgate/device/lamp/plug/set", "ON", true)
+	if got := c.result("lamp", ""); got["outcome"] != "invalid" || !strings.Contains(fmt.Sprint(got["message"]), "retain flag") {
+		t.Errorf("%v", got)
+	}
 	c.publish("hearthgate/device/lamp/plug/set", "OFF", false)
 	if got := c.result("lamp", ""); got["outcome"] != "ok" {
 		t.Errorf("%v", got)

@@ -95,7 +95,10 @@ func (b *Bridge) takeInbound(in inbound, clearing map[string]int) {
 
 var errTooMany = errors.New("too many commands at once")
 
-var errRetained = errors.New("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
+var (
+	errRetained   = errors.New("refused: it was published with the retain flag and would be carried out again at each connection; it was cleared from the broker")
+	errRetainFlag = errors.New("refused: a command must be published without the retain flag, else it would be carried out again at each connection")
+)
 
 // takeCommand takes what was published on a topic, whichever way it came. It does
 // not block and keeps nothing of payload: the embedded broker calls it on the
@@ -166,9 +169,19 @@ func (b *Bridge) refuse(to target, payload []byte, o command.Outcome, why error)
 
 // takeDirectly lets take have what is published at the embedded broker, if that is
 // ours; with nil nobody has it, and no command is under way here any more.
-func (b *Bridge) takeDirectly(take func(topic string, payload []byte)) {
+func (b *Bridge) takeDirectly(take func(topic string, payload []byte, refused bool)) {
 	if b.o.Embedded != nil {
 		b.o.Embedded.OnCommand(take)
+	}
+}
+
+// takeOrder is takeCommand for what the embedded broker hands over, and the answer
+// to what it refused.
+func (b *Bridge) takeOrder(topic string, payload []byte, refused bool) {
+	if !refused {
+		b.takeCommand(topic, payload)
+	} else if to, ok := b.topics.target(topic); ok {
+		b.refuse(to, payload, command.Invalid, errRetainFlag)
 	}
 }
 

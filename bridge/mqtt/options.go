@@ -56,7 +56,7 @@ type Embedded interface {
 	// OnCommand hands what is published on …/set and …/command to take, which does
 	// not block and does not keep payload. When it returns, no call of an earlier
 	// take runs any more. nil = nobody takes them.
-	OnCommand(take func(topic string, payload []byte))
+	OnCommand(take func(topic string, payload []byte, refused bool))
 }
 
 // Kinds of discovery.

@@ -54,7 +54,7 @@ func (b *Bridge) greet(l *link) error {
 	if err := b.awaitEcho(l); err != nil {
 		return err
 	}
-	b.takeDirectly(b.takeCommand)
+	b.takeDirectly(b.takeOrder)
 	more, err := l.subscribe(commands...)
 	if err != nil {
 		return err

@@ -79,7 +79,7 @@ func (r rules) mayCommand(topic string, retained bool) string {
 		return "only the gateway writes below " + r.base + ", others to set and command"
 	}
 	if retained {
-		return "a command must not be retained"
+		return retainedCommand
 	}
 	return ""
 }
@@ -88,6 +88,9 @@ func (r rules) mayCommand(topic string, retained bool) string {
 func (r rules) takesCommands(topic string) bool {
 	return below(topic, r.base) && isCommand(topic[len(r.base):])
 }
+
+// retainedCommand is why a command with the retain flag is refused.
+const retainedCommand = "a command must not be retained"
 
 // isCommand knows /device/<d>/<c>/set and the like.
 func isCommand(topic string) bool {

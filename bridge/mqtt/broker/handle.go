@@ -42,7 +42,8 @@ func (c *conn) handle(head byte, body []byte) error {
 }
 
 // publish refuses what the rules forbid. MQTT 3.1.1 has no word for it: the
-// message is acknowledged and goes nowhere, as with other brokers.
+// message is acknowledged and goes nowhere, as with other brokers. Of a command
+// the gateway says on its result topic that it was refused.
 func (c *conn) publish(head byte, body []byte) error {
 	var p publication
 	if err := decodePublish(head, body, c.version, &p); err != nil {
@@ -68,8 +69,11 @@ func (c *conn) publish(head byte, body []byte) error {
 		c.b.denied.Add(1)
 		c.b.say(&c.b.denials, "refused an MQTT message", "client", c.session.id, "topic", string(p.topic), "reason", why)
 	}
+	if why == retainedCommand && len(p.payload) > 0 { // without a payload it only clears
+		c.b.handOver(string(p.topic), p.payload, true)
+	}
 	if t != nil && t.command && !m.retain {
-		c.b.handOver(t.name, p.payload)
+		c.b.handOver(t.name, p.payload, false)
 		runtime.Gosched() // the device's writer, which that woke, goes before the PUBACK
 	}
 	switch {

@@ -8,7 +8,7 @@ import "sync"
 // one client arrive in its order.
 type orders struct {
 	mu   sync.RWMutex // held while take runs, so with no other lock of the broker's
-	take func(topic string, payload []byte)
+	take func(topic string, payload []byte, refused bool)
 }
 
 // order is a command that a will gives.
@@ -20,18 +20,19 @@ type order struct {
 // OnCommand lets take have what clients publish on topics that take commands, from
 // now on; nil ends it. It waits until the calls of an earlier take have returned.
 // take is called from many goroutines. It must not block, and payload is valid
-// only until it returns. It gets nothing that is retained: nobody may publish that.
-func (b *Broker) OnCommand(take func(topic string, payload []byte)) {
+// only until it returns. One with the retain flag is refused: the broker kept
+// nothing, and take has to see that its sender learns of it.
+func (b *Broker) OnCommand(take func(topic string, payload []byte, refused bool)) {
 	b.orders.mu.Lock()
 	defer b.orders.mu.Unlock()
 	b.orders.take = take
 }
 
-func (b *Broker) handOver(topic string, payload []byte) {
+func (b *Broker) handOver(topic string, payload []byte, refused bool) {
 	b.orders.mu.RLock()
 	defer b.orders.mu.RUnlock()
 	if b.orders.take != nil {
-		b.orders.take(topic, payload)
+		b.orders.take(topic, payload, refused)
 	}
 }
 
@@ -41,6 +42,6 @@ func (x *exchange) unlock(b *Broker) {
 	x.orders = nil
 	x.mu.Unlock()
 	for _, o := range due {
-		b.handOver(o.topic, o.payload)
+		b.handOver(o.topic, o.payload, false)
 	}
 }

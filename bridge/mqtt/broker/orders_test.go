@@ -13,10 +13,14 @@ type orderBook struct {
 	lines []string
 }
 
-func (o *orderBook) take(topic string, payload []byte) {
+func (o *orderBook) take(topic string, payload []byte, refused bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lines = append(o.lines, topic+" "+string(payload))
+	line := topic + " " + string(payload)
+	if refused {
+		line += " (refused)"
+	}
+	o.lines = append(o.lines, line)
 }
 
 func (o *orderBook) read() []string {
@@ -58,8 +62,9 @@ func TestCommandsAreHandedToTheGateway(t *testing.T) {
 	}
 }
 
-// A retained command would be carried out at each start: nobody may give one.
-func TestRetainedCommandsAreNotHandedOver(t *testing.T) {
+// A retained command would be carried out at each start: nobody may give one, and
+// the gateway learns that somebody tried.
+func TestRetainedCommandsAreHandedOverAsRefused(t *testing.T) {
 	b, _ := start(t)
 	var book orderBook
 	b.OnCommand(book.take)
@@ -71,7 +76,7 @@ func TestRetainedCommandsAreNotHandedOver(t *testing.T) {
 	}
 	connect(t, b).publish(t, lampSet, true, "ON") // 3.1.1 has no word for it
 	connect(t, b, inMemory(b)).publish(t, lampSet, true, "")
-	if got := book.read(); len(got) > 0 {
+	if got, want := book.read(), []string{lampSet + " ON (refused)", lampSet + " ON (refused)"}; !slices.Equal(got, want) {
 		t.Errorf("the gateway got %q", got)
 	}
 }
@@ -82,7 +87,7 @@ func TestCommandsKeepTheirSendersOrder(t *testing.T) {
 	b, _ := start(t)
 	var mu sync.Mutex
 	next := map[string]int{}
-	b.OnCommand(func(topic string, payload []byte) {
+	b.OnCommand(func(topic string, payload []byte, _ bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		if want := fmt.Sprint(next[topic]); string(payload) != want {
@@ -118,8 +123,8 @@ func TestCommandsKeepTheirSendersOrder(t *testing.T) {
 func TestAWillMayBeACommand(t *testing.T) {
 	b, _ := start(t)
 	var book orderBook
-	b.OnCommand(func(topic string, payload []byte) {
-		book.take(topic, payload)
+	b.OnCommand(func(topic string, payload []byte, refused bool) {
+		book.take(topic, payload, refused)
 		if !b.PublishNow("hearthgate/device/lamp/result", []byte("done")) {
 			t.Error("the answer was not taken")
 		}
@@ -140,7 +145,7 @@ func TestOnCommandWaitsForThoseUnderWay(t *testing.T) {
 	b, _ := start(t)
 	began, finish := make(chan struct{}), make(chan struct{})
 	over := false
-	b.OnCommand(func(string, []byte) {
+	b.OnCommand(func(string, []byte, bool) {
 		close(began)
 		<-finish
 		over = true

@@ -25,14 +25,8 @@ func (l *link) Committed(e *store.Entry, err error) {
 
 // sendAcks is called by the committer when it has told everyone of a commit.
 func (h *Hub) sendAcks() {
-	for i, l := range h.acking {
-		h.acking[i] = nil
-		l.mu.Lock()
-		if l.acksDue {
-			l.kick()
-		}
-		l.mu.Unlock()
-	}
+	h.acker.add(h.acking)
+	clear(h.acking)
 	h.acking = h.acking[:0]
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -103,6 +105,7 @@ func (h *headers) check() protocol.CloseCode {
 // Deadlines of a connection.
 const (
 	writeTimeout = 10 * time.Second // a write that takes longer ends the link
+	renewEvery   = time.Second      // its deadline is not set for each write: that costs as much as a small write
 	lingerTime   = time.Second      // for the peer to read our close frame
 )
 
@@ -113,7 +116,10 @@ const (
 type guard struct {
 	net.Conn // with all that is around the socket: its Close counts
 	link     *link
-	socket   net.Conn // where reads and writes go: TLS, or the bare socket
+	socket   net.Conn        // where reads and writes go: TLS, or the bare socket
+	raw      syscall.RawConn // of the bare socket, for acks; nil = there is none
+
+	renew atomic.Int64 // ms of the hub's clock: from when on a write sets its deadline
 
 	// owned by the reader
 	headers headers
@@ -203,9 +209,12 @@ func (g *guard) Write(p []byte) (int, error) {
 	return g.write(p)
 }
 
-// write is every write's way to the socket.
+// write is every write's way to the socket, but for the acks that need not wait.
 func (g *guard) write(p []byte) (int, error) {
-	g.socket.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if now := g.link.hub.now(); now >= g.renew.Load() {
+		g.renew.Store(now + renewEvery.Milliseconds())
+		g.socket.SetWriteDeadline(time.Now().Add(writeTimeout))
+	}
 	return g.socket.Write(p)
 }
 

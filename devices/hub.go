@@ -5,7 +5,7 @@
 //
 // A frame goes: guard (is the frame header sane) → the WebSocket library →
 // session.take (decode, check, resolve) → store.Append; and, once it is on
-// disk, link.Committed → writer → the socket.
+// disk, link.Committed → acker or writer → the socket.
 package devices
 
 import (
@@ -69,6 +69,7 @@ type Hub struct {
 	running  sync.WaitGroup // one a link, and one a request that may become one
 
 	acking []*link // that have acks to send; owned by the log's committer
+	acker  acker   // sends them
 
 	mu sync.Mutex // no other lock is taken while it is held
 	// guarded by mu

@@ -18,7 +18,8 @@ const helloTime = 10 * time.Second
 
 // link is one connection of one device. Its reader is the goroutine that start
 // starts, which takes frames in (session.go); its writer (writer.go) runs only while
-// there is something to write; a timer (alive.go) watches both. Whoever wants
+// there is something to write, and the hub's acker (acker.go) takes its place for
+// acks that can go at once; a timer (alive.go) watches them. Whoever wants
 // the link to end calls end or cut, from any goroutine; finish does the rest.
 type link struct {
 	// set at birth
@@ -38,7 +39,7 @@ type link struct {
 	// guarded by mu
 	out       []byte // WebSocket frames for the writer
 	frames    int    // how many
-	writing   bool   // a writer runs
+	writing   bool   // a writer runs, or the acker writes
 	welcomed  bool
 	leaving   bool // bye was taken
 	acksDue   bool // one of boots is due
@@ -65,12 +66,14 @@ type counter struct {
 
 func (h *Hub) newLink(id string, conn net.Conn, remote netip.Addr) *link {
 	l := &link{hub: h, device: h.device(id), remote: remote, since: time.Now()}
-	l.conn = &guard{Conn: conn, link: l, socket: bare(conn), headers: headers{limit: uint64(h.limits.Message)}}
+	socket := bare(conn)
+	l.conn = &guard{Conn: conn, link: l, socket: socket, raw: rawSocket(socket), headers: headers{limit: uint64(h.limits.Message)}}
 	return l
 }
 
 // start makes the link one of its device's and lets it run.
 func (l *link) start(socket *gws.Conn) {
+	l.conn.renew.Store(0) // the handshake lifted the deadline that its write had
 	l.lastIn.Store(l.hub.now())
 	l.lastOut.Store(l.hub.now())
 	l.mu.Lock()

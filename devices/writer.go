@@ -82,7 +82,7 @@ func (l *link) appendFrame(opcode byte, payload []byte) {
 	l.hub.Counters.FramesOut.Add(1)
 }
 
-// kick starts the writer if none runs. Called with mu held.
+// kick starts the writer if nobody writes. Called with mu held.
 func (l *link) kick() {
 	if !l.writing && !l.over {
 		l.writing = true

@@ -69,6 +69,18 @@ func (a *API) removeMQTTUser(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{"name": name, "removed": true})
 }
 
+// collect: ?dry_run=true only names what would be emptied.
+func (a *API) collect(w http.ResponseWriter, r *http.Request) error {
+	if a.Collect == nil {
+		return problem(http.StatusServiceUnavailable, "the gateway has no MQTT bridge running, and only that knows which topics are in use")
+	}
+	topics, err := a.Collect(r.Context(), r.URL.Query().Get("dry_run") == "true")
+	if err != nil {
+		return problem(http.StatusBadGateway, "%v (%d topics were emptied)", err, len(topics))
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"topics": append([]string{}, topics...)})
+}
+
 func (a *API) listCursors(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, append([]store.Cursor{}, a.Store.Cursors()...))
 }

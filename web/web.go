@@ -4,6 +4,7 @@
 package web
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
@@ -32,6 +33,9 @@ type Options struct {
 	// Status is what GET /api/v1/status and /metrics show: numbers and words by
 	// part and name. The composition fills it; nil = nothing to show.
 	Status func() map[string]any
+	// Collect empties (unless dry) the MQTT broker's topics that are left of an
+	// earlier life of the gateway, and names them. nil = there is no bridge.
+	Collect func(ctx context.Context, dry bool) ([]string, error)
 	// Offline: no gateway runs, so nobody knows of a device whether it is online.
 	Offline bool
 	// AccountChanged is told of an MQTT account that is gone or has another
@@ -110,6 +114,7 @@ func (a *API) routes() {
 		{"GET /api/v1/mqtt/users", admin, a.listMQTTUsers},
 		{"PUT /api/v1/mqtt/users/{name}", admin, a.setMQTTUser},
 		{"DELETE /api/v1/mqtt/users/{name}", admin, a.removeMQTTUser},
+		{"POST /api/v1/mqtt/gc", admin, a.collect},
 		{"GET /api/v1/cursors", read, a.listCursors},
 		{"DELETE /api/v1/cursors/{name}", admin, a.removeCursor},
 	} {

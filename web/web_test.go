@@ -2,7 +2,9 @@ package web
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -38,6 +40,12 @@ func newHome(t *testing.T) *home {
 		Store: s, Registry: r, Commands: c,
 		Names:   func() []string { return []string{"pi.local"} },
 		Origins: []string{"https://panel.example"},
+		Collect: func(_ context.Context, dry bool) ([]string, error) {
+			if dry {
+				return []string{"old/topic"}, nil
+			}
+			return nil, errors.New("the broker went away")
+		},
 		Status: func() map[string]any {
 			return map[string]any{"part": map[string]any{"answer": 42, "well": true, "word": "x"}}
 		},
@@ -345,4 +353,14 @@ func TestAccounts(t *testing.T) {
 		t.Error(s)
 	}
 	h.want(409, "DELETE", "/api/v1/cursors/nobody", "")
+}
+
+func TestCollectingTopicsOverHTTP(t *testing.T) {
+	h := newHome(t)
+	if got := h.want(http.StatusOK, "POST", "/api/v1/mqtt/gc?dry_run=true", ""); got != `{"topics":["old/topic"]}`+"\n" {
+		t.Errorf("dry: %s", got)
+	}
+	if got := h.want(http.StatusBadGateway, "POST", "/api/v1/mqtt/gc", ""); !strings.Contains(got, "the broker went away (0 topics were emptied)") {
+		t.Errorf("an error: %s", got)
+	}
 }

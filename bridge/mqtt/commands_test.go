@@ -48,6 +48,18 @@ func embedded(t testing.TB) *broker.Broker {
 	return br
 }
 
+// brokers are what a bridge may talk to: how to, and how a client of the test does.
+var brokers = map[string]func(t testing.TB) (Options, func() (net.Conn, error)){
+	"mosquitto": func(t testing.TB) (Options, func() (net.Conn, error)) {
+		m := startMosquitto(t, false, "")
+		return Options{Broker: "mqtt://" + m.addr}, m.dial
+	},
+	"embedded": func(t testing.TB) (Options, func() (net.Conn, error)) {
+		br := embedded(t)
+		return viaEmbedded(br), br.Dial
+	},
+}
+
 func viaEmbedded(br *broker.Broker) Options { return Options{Embedded: br} }
 
 // result waits for an outcome and returns it.
@@ -64,16 +76,7 @@ func (c *client) result(device, id string) map[string]any {
 }
 
 func TestCommandsAndTheirOutcomes(t *testing.T) {
-	for name, start := range map[string]func(t *testing.T) (Options, func() (net.Conn, error)){
-		"mosquitto": func(t *testing.T) (Options, func() (net.Conn, error)) {
-			m := startMosquitto(t, false, "")
-			return Options{Broker: "mqtt://" + m.addr}, m.dial
-		},
-		"embedded": func(t *testing.T) (Options, func() (net.Conn, error)) {
-			br := embedded(t)
-			return viaEmbedded(br), br.Dial
-		},
-	} {
+	for name, start := range brokers {
 		t.Run(name, func(t *testing.T) {
 			o, dial := start(t)
 			h := newHome(t)

@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"encoding/json"
-	"net"
 	"strings"
 	"testing"
 
@@ -34,16 +33,7 @@ func (c *client) outcomesOf(topic string, n int) map[string]map[string]any {
 }
 
 func TestGroupsAndScenesOverMQTT(t *testing.T) {
-	for name, start := range map[string]func(t *testing.T) (Options, func() (net.Conn, error)){
-		"mosquitto": func(t *testing.T) (Options, func() (net.Conn, error)) {
-			m := startMosquitto(t, false, "")
-			return Options{Broker: "mqtt://" + m.addr}, m.dial
-		},
-		"embedded": func(t *testing.T) (Options, func() (net.Conn, error)) {
-			br := embedded(t)
-			return viaEmbedded(br), br.Dial
-		},
-	} {
+	for name, start := range brokers {
 		t.Run(name, func(t *testing.T) {
 			o, dial := start(t)
 			h := newHome(t)

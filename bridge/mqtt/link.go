@@ -71,26 +71,15 @@ func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)
 		refusals: &b.refusals, patience: b.patience, direct: b.o.Embedded, skipped: b.skip,
 		echo: echo{news: make(chan struct{}, 1)}, window: make(chan struct{}, windowSize), flights: make(chan flight, windowSize), done: make(chan struct{}),
 	}
-	tlsConfig, err := b.o.tlsConfig(b.broker)
+	o, err := b.clientOptions(b.clientID)
 	if err != nil {
 		return nil, err // the files may be put right while we run
 	}
 	l.ctx, l.end = context.WithCancelCause(ctx)
-	o := paho.NewClientOptions()
-	o.AddBroker(b.broker.String())
-	o.SetClientID(b.clientID).SetUsername(b.o.User).SetPassword(b.o.Password)
-	o.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true)
-	o.SetKeepAlive(20 * time.Second).SetPingTimeout(5 * time.Second).SetWriteTimeout(5 * time.Second).SetConnectTimeout(10 * time.Second)
-	o.SetTLSConfig(tlsConfig)
 	o.SetBinaryWill(b.topics.bridge("state"), []byte("offline"), 1, true)
 	// The only handler, and there before the first message can come.
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { received(l, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost(err) })
-	if b.o.Embedded != nil {
-		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Embedded.Dial() })
-	} else {
-		o.SetDialer(&net.Dialer{Timeout: 10 * time.Second})
-	}
 	l.client = paho.NewClient(o)
 	t := l.client.Connect()
 	select {
@@ -110,6 +99,26 @@ func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)
 	}
 	go l.confirm()
 	return l, nil
+}
+
+// clientOptions are those of every connection to the broker.
+func (b *Bridge) clientOptions(id string) (*paho.ClientOptions, error) {
+	tlsConfig, err := b.o.tlsConfig(b.broker)
+	if err != nil {
+		return nil, err
+	}
+	o := paho.NewClientOptions()
+	o.AddBroker(b.broker.String())
+	o.SetClientID(id).SetUsername(b.o.User).SetPassword(b.o.Password)
+	o.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true)
+	o.SetKeepAlive(20 * time.Second).SetPingTimeout(5 * time.Second).SetWriteTimeout(5 * time.Second).SetConnectTimeout(10 * time.Second)
+	o.SetTLSConfig(tlsConfig)
+	if b.o.Embedded != nil {
+		o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return b.o.Embedded.Dial() })
+	} else {
+		o.SetDialer(&net.Dialer{Timeout: 10 * time.Second})
+	}
+	return o, nil
 }
 
 // named says which settings a refusal is about. MQTT 3.1.1 §3.2.2.3: 4 is a wrong

@@ -117,5 +117,35 @@ func mqttCommand() *cobra.Command {
 			fmt.Fprintf(w, "The MQTT account %s is gone.\n", args[0])
 		})
 	}}
-	return group("mqtt", "The embedded MQTT broker", group("user", "Accounts of MQTT clients on the network", add, list, remove))
+	return group("mqtt", "The MQTT side", mqttGC(), group("user", "Accounts of MQTT clients on the network", add, list, remove))
+}
+
+func mqttGC() *cobra.Command {
+	var dry bool
+	c := &cobra.Command{Use: "gc", Short: "Empty retained topics that are left of earlier names, prefixes or data",
+		Long: "Empty the retained topics on the broker that are this gateway's but no longer in\nuse: below a base topic or discovery prefix that was given up while the broker was\naway, or of devices that are gone. Other gateways' topics are left alone.",
+		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+			a, err := adminOf(c)
+			if err != nil {
+				return err
+			}
+			var out struct {
+				Topics []string `json:"topics"`
+			}
+			if err := a.call(c.Context(), "POST", fmt.Sprintf("/api/v1/mqtt/gc?dry_run=%v", dry), nil, &out); err != nil {
+				return err
+			}
+			return a.show(out, func(w io.Writer) {
+				for _, topic := range out.Topics {
+					fmt.Fprintln(w, topic)
+				}
+				did := "were emptied"
+				if dry {
+					did = "would be emptied"
+				}
+				fmt.Fprintf(w, "%d topics %s.\n", len(out.Topics), did)
+			})
+		}}
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say which")
+	return c
 }

@@ -88,7 +88,7 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 	g.hub = devices.New(g.hubOptions())
 	g.api = web.New(web.Options{
 		Store: g.store, Registry: g.registry, Commands: g.commands, Granter: g.hub,
-		Names: pki.Hosts, Origins: cfg.Origins, Status: g.status, Log: log,
+		Names: pki.Hosts, Origins: cfg.Origins, Status: g.status, Collect: g.collect, Log: log,
 		AccountChanged: func(name string) {
 			if g.broker != nil {
 				g.broker.Drop(name)

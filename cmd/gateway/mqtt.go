@@ -66,3 +66,11 @@ func (g *gateway) runMQTT(ctx context.Context, failed chan<- error) {
 		}
 	})
 }
+
+// collect is web.Options.Collect.
+func (g *gateway) collect(ctx context.Context, dry bool) ([]string, error) {
+	if g.bridge == nil {
+		return nil, errors.New("there is no MQTT: mqtt.listen and mqtt.broker are empty")
+	}
+	return g.bridge.Collect(ctx, dry)
+}

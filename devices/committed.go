@@ -8,12 +8,13 @@ import (
 // Committed is called by the log's committer for each telemetry frame of the
 // link, in order, when it is durable: the frame no longer counts against the
 // window, and an ack is due. The acks of one commit gather until all of its
-// frames are told (see sendAcks).
+// frames are told (see sendAcks). In a session whose welcome said so an ack means
+// that the frame is in memory; in any other such a frame gets none.
 func (l *link) Committed(e *store.Entry, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done(err)
-	if c := l.counter(e.Boot); c != nil && err == nil {
+	if c := l.counter(e.Boot); c != nil && l.settles(err) {
 		c.seq = max(c.seq, e.Seq)
 		c.due = true
 		if !l.acksDue {
@@ -33,10 +34,19 @@ func (h *Hub) sendAcks() {
 // done takes a frame off the window.
 func (l *link) done(err error) {
 	l.unacked--
-	if err == nil {
+	switch {
+	case err == nil:
 		l.hub.Counters.Acked.Add(1)
+	case l.settles(err):
+		l.hub.Counters.AckedInMemory.Add(1)
 	}
 	l.resume()
+}
+
+// settles reports whether what the log said of a frame is an ack in this session.
+// Called with mu held.
+func (l *link) settles(err error) bool {
+	return err == nil || err == store.ErrInMemory && l.era.InMemory()
 }
 
 // counter is that of a boot that hello named. Called with mu held.
@@ -82,7 +92,7 @@ func (s *settling) appended(repeat bool) {
 // answer sends the answer once it is known what it is. Called with mu held.
 func (s *settling) answer() {
 	l := s.link
-	if !s.committed || !s.known || s.err != nil {
+	if !s.committed || !s.known || !l.settles(s.err) {
 		return
 	}
 	b := l.boot

@@ -12,19 +12,20 @@ type Counters struct {
 	RefusedRevoke atomic.Uint64 // 403, revoked
 	RefusedOrigin atomic.Uint64 // 403, origin
 
-	FramesIn     atomic.Uint64 // messages read
-	FramesOut    atomic.Uint64 // messages queued
-	Telemetry    atomic.Uint64 // telemetry frames given to the store
-	Records      atomic.Uint64 // records in them
-	Repeats      atomic.Uint64 // frames that the store had already
-	Acked        atomic.Uint64 // frames whose commit was told
-	Acks         atomic.Uint64 // ack frames (each tells of one or more)
-	Errors       atomic.Uint64 // error frames
-	Settled      atomic.Uint64 // frames settled by an error
-	Retimed      atomic.Uint64 // records whose time was replaced by the receipt
-	LogsDropped  atomic.Uint64 // log frames beyond 10/s
-	WindowPauses atomic.Uint64 // readings paused: window full
-	RatePauses   atomic.Uint64 // readings paused: too fast
+	FramesIn      atomic.Uint64 // messages read
+	FramesOut     atomic.Uint64 // messages queued
+	Telemetry     atomic.Uint64 // telemetry frames given to the store
+	Records       atomic.Uint64 // records in them
+	Repeats       atomic.Uint64 // frames that the store had already
+	Acked         atomic.Uint64 // frames whose commit was told
+	AckedInMemory atomic.Uint64 // frames whose ack said no more than that
+	Acks          atomic.Uint64 // ack frames (each tells of one or more)
+	Errors        atomic.Uint64 // error frames
+	Settled       atomic.Uint64 // frames settled by an error
+	Retimed       atomic.Uint64 // records whose time was replaced by the receipt
+	LogsDropped   atomic.Uint64 // log frames beyond 10/s
+	WindowPauses  atomic.Uint64 // readings paused: window full
+	RatePauses    atomic.Uint64 // readings paused: too fast
 
 	Replaced    atomic.Uint64 // links that gave way to a newer one
 	Clashes     atomic.Uint64 // identity clashes (alerts)

@@ -103,6 +103,7 @@ func New(o Options) *Hub {
 	h.remember()
 	o.Registry.Watch(h.changed)
 	o.Store.AfterCommitted(h.sendAcks)
+	o.Store.OnEra(h.renewed)
 	return h
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/lxzan/gws"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store"
 )
 
 // helloTime is how long a new link may take until its hello.
@@ -44,6 +45,7 @@ type link struct {
 	leaving   bool // bye was taken
 	acksDue   bool // one of boots is due
 	heartbeat time.Duration
+	era       store.Era     // of the session, 0 = there was no hello yet; the reader reads it without mu
 	boots     []counter     // those that hello named, hello.1 first
 	unacked   int           // frames that wait for their commit
 	paused    bool          // the reader waits; see pause

@@ -101,6 +101,7 @@ func (l *link) hello(h *protocol.Hello) {
 	l.opened, l.boot = true, h.Boot
 	o.Registry.Seen(l.device.id, h)
 
+	era := o.Store.Era() // before the counters, which are of that era or newer
 	boots := append([]protocol.Boot{h.Boot}, h.Boots...)
 	settled := o.Store.Hello(l.device.id, boots)
 	w := &protocol.Welcome{
@@ -113,6 +114,9 @@ func (l *link) hello(h *protocol.Hello) {
 		Describe:  h.Description != nil && !o.Registry.HasDescription(l.device.id, *h.Description),
 		Waiting:   uint64(o.Commands.CountWaiting(l.device.id)),
 	}
+	if era.InMemory() {
+		w.Durability = protocol.InMemory
+	}
 	counters := make([]counter, len(boots))
 	for i, b := range boots {
 		counters[i] = counter{boot: b, seq: settled[i]}
@@ -123,8 +127,12 @@ func (l *link) hello(h *protocol.Hello) {
 	l.newest = slices.Clone(counters)
 	l.mu.Lock()
 	l.boots, l.heartbeat = counters, time.Duration(w.Heartbeat)*time.Second
+	l.era = era
 	l.mu.Unlock()
 	l.device.attach(l, h, w)
+	if now := o.Store.Era(); now != era { // the hub told those that had a session
+		l.renew(now)
+	}
 }
 
 // welcome queues the welcome and begins to watch the link's life.
@@ -182,7 +190,7 @@ func (l *link) telemetry(t *protocol.Telemetry) {
 	}
 	l.append(&store.Entry{
 		Kind: store.Telemetry, Device: l.device.id, Boot: boot, Seq: t.Seq,
-		Received: now.UnixMilli(), Records: t.Records, Uncertain: t.Uncertain,
+		Received: now.UnixMilli(), Records: t.Records, Uncertain: t.Uncertain, Era: l.era,
 	}, soon, l)
 }
 
@@ -215,8 +223,12 @@ func (l *link) append(e *store.Entry, u store.Urgency, w store.Waiter) (repeat b
 // notStored ends the link when the log takes nothing more: the device keeps
 // its frames and comes back later.
 func (l *link) notStored(err error) {
-	if errors.Is(err, store.ErrClosed) {
+	switch {
+	case errors.Is(err, store.ErrClosed):
 		l.end(protocol.CloseRestart, "the gateway stops")
+		return
+	case errors.Is(err, store.ErrOldEra):
+		l.renew(l.hub.o.Store.Era())
 		return
 	}
 	l.hub.Counters.Overloads.Add(1)
@@ -245,7 +257,7 @@ func (l *link) settle(b *protocol.Boot, seq uint64, code protocol.ErrorCode, tex
 		soon = store.Now
 	}
 	s.appended(l.append(&store.Entry{
-		Kind: store.Refused, Device: l.device.id, Boot: boot, Seq: seq, Received: time.Now().UnixMilli(),
+		Kind: store.Refused, Device: l.device.id, Boot: boot, Seq: seq, Received: time.Now().UnixMilli(), Era: l.era,
 	}, soon, s))
 }
 

@@ -93,6 +93,7 @@ type boot struct {
 	last    uint64 // settled or waiting; guarded by Store.mu
 	durable uint64 // guarded by Store.mu
 	staged  uint64 // durable once the batch in hand is; owned by the committer
+	seen    uint64 // readers have up to here, though perhaps from memory; guarded by Store.mu
 }
 
 // A cell is the newest value of one name. The committer owns staged; newest is
@@ -100,6 +101,7 @@ type boot struct {
 type cell struct {
 	newest Newest
 	shown  bool
+	ahead  bool // newest was shown from memory and is not of the log
 	staged Newest
 	known  bool
 }
@@ -154,13 +156,21 @@ func (d *device) name(id protocol.Boot) *boot {
 // that is settled or waits is a repeat: it is not stored again, w is told when
 // that seq is durable, and repeat is true.
 //
-// ErrOverloaded: the bytes that wait are above the budget; nothing was taken.
+// ErrOverloaded: the bytes that wait are above the budget. ErrOldEra: it came in a
+// session of before. ErrInMemory: it is Imported, and the disk takes nothing. In
+// either case nothing was taken.
 func (s *Store) Append(e *Entry, u Urgency, w Waiter) (repeat bool, err error) {
 	size := weight(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.room(size); err != nil {
 		return false, err
+	}
+	switch era := s.Era(); {
+	case e.Era != 0 && e.Era != era:
+		return false, ErrOldEra
+	case e.Kind == Imported && era.InMemory():
+		return false, ErrInMemory
 	}
 	var d *device
 	var b *boot
@@ -174,6 +184,7 @@ func (s *Store) Append(e *Entry, u Urgency, w Waiter) (repeat bool, err error) {
 				s.repeat(e, d, b, u, w)
 				return true, nil
 			}
+			e.Again = e.Seq <= b.seen
 			b.last = e.Seq
 		}
 		if e.Kind == Presence {
@@ -210,6 +221,10 @@ func (s *Store) room(size int64) error {
 	switch {
 	case s.queue.closing:
 		return ErrClosed
+	case s.Era().InMemory(): // what the committer has in hand is not of now
+		if s.queue.bytes+s.memory.bytes+size > pendingBudget {
+			return ErrOverloaded
+		}
 	case s.queue.bytes+s.queue.writingBytes+size > pendingBudget:
 		return ErrOverloaded
 	}
@@ -267,8 +282,11 @@ func (s *Store) startWithin(h haste) {
 	}
 }
 
-// signal makes the committer look at the queue.
+// signal makes the committer look at the queue, or who commits instead of it.
 func (s *Store) signal() {
+	if s.Era().InMemory() {
+		s.stirMemory()
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -16,7 +16,9 @@ const checkErrors = 20
 // invariants in FORMAT.md. The store may be in use, but commits wait until the
 // walk is over.
 func (s *Store) Check() error {
-	head := s.Head()
+	s.tails.RLock()
+	head := s.tails.durable
+	s.tails.RUnlock()
 	w := walk{}
 	err := s.file.exclusive(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {

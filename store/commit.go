@@ -22,6 +22,9 @@ const (
 // committer is what the one goroutine that writes keeps to itself.
 type committer struct {
 	next       Position // of the next entry
+	last       Position // the last one that is durable
+	inHand     bool     // the batch is not done
+	shown      bool     // readers have it all the same, from memory
 	logSize    uint64   // bytes of all blocks
 	latest     int64    // ms, the latest Received so far
 	pack       packer
@@ -88,8 +91,13 @@ func (s *Store) run() {
 
 // turn does what is due and says when to look again.
 func (s *Store) turn() (wait time.Duration, end bool) {
-	s.tellSettled()
+	s.hand.Lock()
+	defer s.hand.Unlock()
 	c := &s.committer
+	if c.gaveUp {
+		return 0, true
+	}
+	s.tellSettled()
 	now := time.Now()
 	due, closing := s.due()
 	if !c.retryAt.IsZero() {
@@ -104,7 +112,14 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 		}
 	}
 	if !closing && s.logFull() {
+		if !due.IsZero() && !due.After(now) {
+			s.awaits(now)
+		}
 		return s.waitForSealer(now), false
+	}
+	if s.Era().InMemory() { // the log was full
+		s.leaveMemory()
+		return 0, false
 	}
 	if closing || !due.IsZero() && !due.After(now) {
 		s.take(now, closing)
@@ -115,7 +130,9 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 			return 0, true
 		}
 	} else if s.segments == nil && !c.retainAt.After(now) {
-		c.retainAt = now.Add(s.dropOld(now))
+		s.awaits(now)
+		_ = s.outside(func() error { c.retainAt = now.Add(s.dropOld(now)); return nil })
+		s.awaitsNot()
 	}
 	s.sealIfDue(now)
 	return s.nextTurn(), false
@@ -179,6 +196,7 @@ func (s *Store) take(now time.Time, closing bool) {
 	s.mu.Unlock()
 
 	s.stage()
+	c.inHand, c.shown = true, false
 	if s.segments != nil {
 		s.takeBoots(named)
 		return
@@ -258,6 +276,9 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 		}
 		c.known = true
 		c.staged = Newest{Name: r.Name, Value: r.Value, Time: r.Time, Received: e.Received}
+		if e.Again && c.ahead {
+			continue // what is shown is newer
+		}
 		changed = append(changed, c)
 	}
 	return changed
@@ -269,7 +290,12 @@ func (s *Store) write() bool {
 	c, b := &s.committer, &s.committer.batch
 	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 || len(b.boots) > 0 {
 		began := time.Now()
-		if err := s.commitBatch(); err != nil {
+		s.awaits(began)
+		err := s.commitBatch()
+		if c.gaveUp {
+			return false
+		}
+		if err != nil {
 			s.failed(err)
 			return false
 		}
@@ -277,11 +303,19 @@ func (s *Store) write() bool {
 		c.rest = now.Add(min(now.Sub(began)/2, longestRest))
 	}
 	c.next += Position(b.entries)
+	if b.entries > 0 {
+		c.last = c.next - 1
+	}
+	c.inHand = false
 	c.logSize, c.latest = c.pack.head.offset, c.pack.head.latest
 	c.unsealed += int64(len(c.payload))
 	c.payload = c.payload[:0]
 	c.retryAt = time.Time{}
+	s.awaitsNot()
 	s.publish()
+	if s.Era().InMemory() {
+		s.leaveMemory()
+	}
 	return true
 }
 
@@ -292,10 +326,15 @@ func (s *Store) commitBatch() error {
 	if s.segments != nil {
 		c := &s.committer
 		c.payload = c.appendBatch(c.payload[:0])
-		number, err := s.segments.Append(c.payload)
-		c.number = number
-		return err
+		return s.outside(func() (err error) {
+			c.number, err = s.segments.Append(c.payload)
+			return err
+		})
 	}
+	return s.outside(s.commitToBolt)
+}
+
+func (s *Store) commitToBolt() error {
 	for {
 		err := s.file.update(s.put)
 		if err == nil || !overBudget(err) {
@@ -332,22 +371,24 @@ func (s *Store) put(tx *bolt.Tx) error {
 	if !b.saveState {
 		return nil
 	}
-	return putStates(tx, b.states, c.next+Position(b.entries)-1)
+	head := c.last
+	if b.entries > 0 {
+		head = c.next + Position(b.entries) - 1
+	}
+	return putStates(tx, b.states, head)
 }
 
 // publish makes the batch visible and tells those who wait.
 func (s *Store) publish() {
 	c, b := &s.committer, &s.committer.batch
-	s.values.Lock()
-	for _, cell := range b.cells {
-		cell.newest, cell.shown = cell.staged, true
+	if !c.shown {
+		s.showNewest()
 	}
-	s.values.Unlock()
 
 	s.mu.Lock()
 	for i := range b.items {
 		if it := &b.items[i]; it.boot != nil {
-			it.boot.durable = it.e.Seq
+			it.boot.durable = max(it.boot.durable, it.e.Seq)
 		}
 	}
 	q := &s.queue
@@ -365,18 +406,12 @@ func (s *Store) publish() {
 	s.mu.Unlock()
 
 	s.tails.Lock()
-	s.tails.head, s.tails.logSize = c.next-1, c.logSize
+	s.tails.durable, s.tails.logSize = c.last, c.logSize
 	if b.entries > 0 && s.segments != nil {
 		s.tails.unsealed = append(s.tails.unsealed, c.logged())
 	}
-	for i := range b.items {
-		if e := b.items[i].e; e != nil {
-			s.tails.recent.add(e)
-		}
-	}
-	if b.entries > 0 {
-		close(s.tails.news)
-		s.tails.news = make(chan struct{})
+	if !c.shown {
+		s.showEntries(b.items, c.last)
 	}
 	s.tails.Unlock()
 
@@ -458,10 +493,16 @@ func (s *Store) unhealthy(why string) {
 // that it could not write, is not to be trusted.
 func (s *Store) retry() bool {
 	if s.segments == nil && !noSpace(s.committer.lastErr) {
-		if err := s.file.close(); err != nil {
-			s.log.Warn("close the file after an error", "error", err)
+		err := s.outside(func() error {
+			if err := s.file.close(); err != nil {
+				s.log.Warn("close the file after an error", "error", err)
+			}
+			return s.file.open()
+		})
+		if s.committer.gaveUp {
+			return false
 		}
-		if err := s.file.open(); err != nil {
+		if err != nil {
 			s.failed(err)
 			return false
 		}
@@ -474,12 +515,14 @@ func (s *Store) giveUp() {
 	s.committer.gaveUp = true
 	s.mu.Lock()
 	q := &s.queue
-	items, repeats := q.items, q.repeats
+	items, repeats := append(s.memory.kept, q.items...), q.repeats
 	q.items, q.repeats, q.bytes, q.writing, q.writingBytes = nil, nil, 0, 0, 0
+	s.memory.kept, s.memory.bytes = nil, 0
 	s.mu.Unlock()
 	for i := range s.committer.batch.items {
 		s.committer.batch.items[i].done(ErrClosed)
 	}
+	s.committer.batch.items = nil
 	for i := range items {
 		items[i].done(ErrClosed)
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,90 +163,4 @@ func TestCommitsDoNotNeedTheDatabase(t *testing.T) {
 		}
 		end(t, s)
 	})
-}
-
-// A disk that is full, broken, read-only or slow: nobody is lied to, and it goes
-// on by itself.
-func TestBadDisks(t *testing.T) {
-	for name, bad := range map[string]struct {
-		what string
-		err  error
-	}{
-		"full":                    {"write", syscall.ENOSPC},
-		"full, at a new segment":  {"create", syscall.ENOSPC},
-		"write error":             {"write", syscall.EIO},
-		"sync error":              {"sync", syscall.EIO},
-		"read-only":               {"", syscall.EROFS},
-		"a second for every sync": {"sync", nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				disk := segmenttest.New(nil)
-				var until time.Time
-				disk.Fault = func(what, _ string) error {
-					if what == "read" || !time.Now().Before(until) || bad.what != "" && what != bad.what {
-						return nil
-					}
-					if bad.err == nil {
-						time.Sleep(time.Second)
-					}
-					return bad.err
-				}
-				dir := t.TempDir()
-				s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0}, disk, 8<<10, 8<<10)
-				if err != nil {
-					t.Fatal(err)
-				}
-				synctest.Wait()
-				until = time.Now().Add(time.Minute)
-				var acked []uint64
-				for seq := range uint64(300) {
-					say(t, s, "a", seq+1, store.Measured, waiter(func(err error) {
-						if err == nil {
-							acked = append(acked, seq+1)
-						}
-					}))
-					time.Sleep(300 * time.Millisecond)
-					if seq%40 != 0 {
-						continue
-					}
-					synctest.Wait() // what is said to be durable is on the disk now
-					again, err := store.OpenOn(store.Options{Dir: copyOf(t, dir)}, segmenttest.Reborn(disk.Content()), 8<<10, 8<<10)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if got := again.Hello("a", []protocol.Boot{{1}})[0]; got < last64(acked) {
-						t.Errorf("acknowledged up to %d, stored up to %d", last64(acked), got)
-					}
-					end(t, again)
-				}
-				time.Sleep(5 * time.Second)
-				if h := s.Health(); !h.Healthy || len(acked) != 300 {
-					t.Errorf("%d acknowledged in the end, %+v", len(acked), h)
-				}
-				end(t, s)
-			})
-		})
-	}
-}
-
-func last64(n []uint64) uint64 {
-	if len(n) == 0 {
-		return 0
-	}
-	return n[len(n)-1]
-}
-
-// copyOf is a directory with a copy of the database in dir.
-func copyOf(t *testing.T, dir string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, "gateway.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "gateway.db"), b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }

@@ -34,6 +34,13 @@ func OpenOn(o Options, fs segment.FS, segmentSize, sealBytes int64) (*Store, err
 	return s.open()
 }
 
+// OpenSmall is Open with a log that is full soon.
+func OpenSmall(o Options) (*Store, error) {
+	s := newStore(o)
+	s.segmentSize, s.sealBytes, s.mostUnsealed = 64<<10, 64<<10, 128<<10
+	return s.open()
+}
+
 // OpenHeld is OpenOn, with transactions of the database waiting for ready, and
 // durable called after each. (OnDurable would wait for a transaction that is held.)
 func OpenHeld(o Options, fs segment.FS, segmentSize, sealBytes int64, ready chan struct{}, durable func()) (*Store, error) {

@@ -45,7 +45,9 @@ func (s *Store) open() (*Store, error) {
 		_ = held.Close()
 		return nil, fmt.Errorf("open store %s: %w", s.file.path, err)
 	}
+	s.memory.alarm = time.AfterFunc(tooFar, s.stirMemory)
 	go s.run()
+	go s.runMemory()
 	if s.segments != nil {
 		go s.runSealer()
 	}
@@ -64,7 +66,8 @@ func (s *Store) openAll() error {
 	for _, cu := range s.cursors { // a damaged end must not give a position twice
 		c.next = max(c.next, cu.pos+1)
 	}
-	s.tails.head, s.tails.logSize = c.next-1, c.logSize
+	c.last = c.next - 1
+	s.tails.head, s.tails.durable, s.tails.logSize = c.last, c.last, c.logSize
 	s.loadWear()
 	return nil
 }
@@ -85,6 +88,10 @@ func newStore(o Options) *Store {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.tails.news = make(chan struct{})
+	s.memory.init()
+	if o.FS != nil {
+		s.fs = o.FS
+	}
 	s.file = &file{path: filepath.Join(s.dir, "gateway.db"), options: boltOptions(), log: s.log}
 	return s
 }
@@ -327,20 +334,30 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.queue.closing {
 		s.mu.Unlock()
-		<-s.done
+		<-s.memory.done
 		return nil
 	}
 	s.queue.closing = true
 	s.mu.Unlock()
 	s.signal()
-	<-s.done
+	answered := s.awaitCommitter()
+	s.memory.alarm.Stop()
+	close(s.memory.stop)
+	<-s.memory.done
 
-	s.sealAtTheEnd(!s.committer.gaveUp)
+	if answered {
+		s.sealAtTheEnd(!s.committer.gaveUp)
+	} else if s.segments != nil {
+		close(s.seal.stop)
+	}
 	s.tails.Lock()
 	s.tails.closed = true
 	close(s.tails.news)
 	s.tails.news = make(chan struct{})
 	s.tails.Unlock()
+	if !answered { // the files and the lock stay with the goroutine that waits for the disk
+		return errors.New("close store: the disk does not answer; what was not acknowledged is lost")
+	}
 	var err error
 	if h := s.Health(); !h.Healthy {
 		err = fmt.Errorf("close store: the last commit failed: %s", h.Err)

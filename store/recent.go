@@ -30,6 +30,14 @@ func (r *recent) add(e *Entry) {
 	}
 }
 
+// first is the position from which on entries are in memory.
+func (r *recent) first() (pos Position, ok bool) {
+	if r.gone == len(r.entries) {
+		return 0, false
+	}
+	return r.entries[r.gone].Pos, true
+}
+
 // from copies up to max entries from pos on; ok is false when pos is further
 // back than memory goes.
 func (r *recent) from(pos Position, max int) (entries []*Entry, ok bool) {

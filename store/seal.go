@@ -74,7 +74,7 @@ func (s *Store) sealIfDue(now time.Time) {
 // sealing makes what the sealer needs to know from what the committer knows.
 func (s *Store) sealing() *sealing {
 	c := &s.committer
-	job := &sealing{record: s.segments.Next() - 1, head: c.next - 1}
+	job := &sealing{record: s.segments.Next() - 1, head: c.last}
 	for _, id := range c.unforgotten {
 		job.states = append(job.states, stateWrite{device: id})
 	}

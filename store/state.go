@@ -83,8 +83,17 @@ func (d *device) encode() []byte {
 	} else {
 		b = appendPresence(append(b, 1), *d.staged)
 	}
-	b = binary.AppendUvarint(b, uint64(len(d.cells)))
+	known := 0 // by the log, not only in memory
 	for _, c := range d.cells {
+		if c.known {
+			known++
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(known))
+	for _, c := range d.cells {
+		if !c.known {
+			continue
+		}
 		b = append(b, byte(c.staged.Value.Kind()))
 		b = appendText(b, c.staged.Name)
 		b = binary.AppendVarint(b, c.staged.Time)

@@ -59,6 +59,13 @@ type Entry struct {
 	Uncertain bool   // the times are not known: stream only
 	Presence  PresenceChange
 	Step      int64 // ms, of a ClockStep
+
+	// Era of the session that it came in; Append refuses one of another era than
+	// now's. 0 = it is of none. It is not stored.
+	Era Era
+	// Again: readers saw it before, from memory, before it was on disk. What it
+	// says is not new. It is not stored.
+	Again bool
 }
 
 // PresenceState is online, sleeping, lost, unknown or disabled.
@@ -92,13 +99,13 @@ const (
 	Now                     // at once: half a window un-acked, bye, shutdown
 )
 
-// Waiter is told when what it appended is durable. Calls come from the
-// committer's goroutine and must not block. Entries are told in the order of
-// appending; a repeat is told after the commit that has its seq, or soon if that
-// is durable already.
+// Waiter is told when what it appended is durable. Calls come one at a time and
+// must not block. Entries are told in the order of appending; a repeat is told
+// after the commit that has its seq, or soon if that is durable already.
 type Waiter interface {
 	// Committed is called once for each appended entry: err is nil when it is
-	// synced, or why it never will be (the store was closed).
+	// synced, ErrInMemory when readers have it but the disk does not, or why it
+	// never will be (the store was closed).
 	Committed(e *Entry, err error)
 }
 
@@ -107,6 +114,8 @@ var (
 	ErrClosed     = errors.New("store is closed")
 	ErrOverloaded = errors.New("too much waits for the disk") // storage failing or too slow
 	ErrLocked     = errors.New("another process holds the data directory")
+	ErrInMemory   = errors.New("the disk takes nothing; the gateway works in memory only")
+	ErrOldEra     = errors.New("the session began before the disk failed or came back")
 )
 
 // Options of a store; the zero value of a field is its default.
@@ -116,6 +125,7 @@ type Options struct {
 	Retain time.Duration // how long raw entries are kept; 0 = for ever
 	Log    *slog.Logger  // nil = discard
 	LogIn  LogIn         // where commits are written, Files
+	FS     segment.FS    // the directory of the log's files, nil = Dir
 }
 
 // LogIn is where commits are written.
@@ -154,6 +164,11 @@ type Store struct {
 	wake chan struct{} // capacity 1: the committer should look again
 	done chan struct{} // closed when the committer has ended
 
+	// Held by whoever owns what the committer owns; see memory.go. Before all
+	// other locks, and no method waits for it but Close.
+	hand   sync.Mutex
+	memory memory
+
 	mu      sync.Mutex
 	queue   queue
 	devices map[string]*device
@@ -171,6 +186,7 @@ type Store struct {
 	tails struct {
 		sync.RWMutex
 		head     Position
+		durable  Position // the last one that is on disk
 		logSize  uint64   // bytes of all blocks ever written
 		sealed   Position // the last one that the database has, or everything
 		unsealed []logged // the records behind it that have entries
@@ -211,6 +227,10 @@ type Health struct {
 	Skipped   uint64    // entries that readers never saw
 	Dropped   uint64    // entries removed because the space was used up, since start
 	Damaged   uint64    // blocks and values that could not be read, since start
+
+	InMemory      bool      // nothing was committed for ten seconds: working in memory only
+	InMemorySince time.Time // zero = it is not
+	InMemoryOnly  uint64    // entries, since start, that were never on disk unless their device sent them again
 }
 
 // GatewayID is 8 characters of [a-z0-9], made once.

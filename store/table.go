@@ -139,8 +139,12 @@ func (t *Table[T]) decode(key string, row []byte) (v T, err error) {
 	return v, nil
 }
 
-// Put sets a key. It is visible at once; done (may be nil) is called as
-// Waiter.Committed is. Order with Append is kept.
+// Put sets a key. It is visible at once; done (may be nil) is called when it is
+// durable, or with the reason why it never will be. Order with Append is kept.
+//
+// While the store works in memory only, a change that somebody waits for (done)
+// is refused with ErrInMemory; one that nobody waits for is visible, and written
+// when the disk works again.
 func (t *Table[T]) Put(key string, v T, u Urgency, done func(error)) error {
 	row, err := tableMode.Marshal(v)
 	if err != nil {
@@ -187,6 +191,9 @@ func (t *table) change(key string, row []byte, u Urgency, done func(error)) erro
 	defer s.mu.Unlock()
 	if err := s.room(size); err != nil {
 		return err
+	}
+	if done != nil && s.Era().InMemory() {
+		return ErrInMemory
 	}
 	if row == nil {
 		delete(t.rows, key)

@@ -155,7 +155,7 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 		after = min(after+stepOver, head+1, s.sealedTo()+1)
 	}
 	if len(entries) == 0 {
-		t.next = after
+		t.next = s.skipTo(t.next, after)
 	}
 	return entries, nil, nil
 }
@@ -301,7 +301,7 @@ func (s *Store) takeCursors(now time.Time, closing bool) {
 		case write:
 			c.cursors = now
 			cur.dirty = false
-			c.batch.cursors = append(c.batch.cursors, cursorWrite{name: cur.name, pos: cur.pos})
+			c.batch.cursors = append(c.batch.cursors, cursorWrite{name: cur.name, pos: min(cur.pos, c.last)})
 		default:
 			s.hasten(nil, Rides)
 		}

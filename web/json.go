@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/hearthgate/hearthgate/registry"
+	"github.com/hearthgate/hearthgate/store"
 )
 
 // handler answers a request; an error becomes a JSON body with a status.
@@ -49,6 +50,8 @@ func asFailure(err error) *failure {
 		return problem(http.StatusNotFound, "%v", err)
 	case errors.Is(err, registry.ErrExists), errors.Is(err, registry.ErrUsed):
 		return problem(http.StatusConflict, "%v", err)
+	case errors.Is(err, store.ErrInMemory):
+		return problem(http.StatusServiceUnavailable, "%v", err)
 	case errors.Is(err, registry.ErrBadID), errors.Is(err, registry.ErrBadName):
 		return problem(http.StatusBadRequest, "%v", err)
 	}

@@ -56,6 +56,9 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) error {
 }
 
 func appendLive(b []byte, e *store.Entry) []byte {
+	if e.Kind == store.Presence && e.Again {
+		return b
+	}
 	if e.Kind == store.Presence {
 		return fmt.Appendf(b, "{\"device\":\"%s\",\"received\":%d,\"state\":\"%s\",\"cause\":%s}\n",
 			e.Device, e.Received, e.Presence.State, protocol.Text(e.Presence.Cause).AppendJSON(nil))
@@ -69,7 +72,7 @@ func appendLive(b []byte, e *store.Entry) []byte {
 		b = r.Value.AppendJSON(b)
 		b = append(b, `,"t":`...)
 		b = appendSeconds(b, r.Time)
-		if r.Late || r.Unfit || e.Uncertain {
+		if r.Late || r.Unfit || e.Uncertain || e.Again {
 			b = append(b, `,"state":false`...)
 		}
 		b = append(b, '}', '\n')

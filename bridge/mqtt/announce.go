@@ -62,6 +62,9 @@ func (b *Bridge) due() time.Time {
 	if next := b.compose.freshness.next; !next.IsZero() {
 		at = earlier(at, next)
 	}
+	if b.healthDue.Load() {
+		at = time.Time{}
+	}
 	for _, t := range b.plan.later {
 		at = earlier(at, t)
 	}
@@ -108,7 +111,7 @@ func (b *Bridge) carryOut(l *link) error {
 			return err
 		}
 	}
-	if !now.Before(p.health) {
+	if b.healthDue.Swap(false) || !now.Before(p.health) {
 		if err := b.publishHealth(l); err != nil {
 			return err
 		}
@@ -262,7 +265,7 @@ func (b *Bridge) publishHealth(l *link) error {
 		StorageBytes: h.FileBytes, Lag: s.Lag, Skipped: s.Skipped + s.Lost,
 		WrittenToday: w.BytesToday, GBYear: rounded(w.GBYear), LifeYears: rounded(w.LifeYears)}
 	if !h.Healthy {
-		doc.Storage = h.Err
+		doc.Storage, doc.InMemory = h.Err, h.InMemory
 	}
 	for _, d := range b.o.Registry.List() {
 		doc.Devices++

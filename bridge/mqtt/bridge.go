@@ -75,6 +75,8 @@ type Bridge struct {
 	warned  map[string]warning // by device
 	seen    lastSeen
 
+	healthDue atomic.Bool // the storage failed, or works again
+
 	refusals refusals // guards itself
 	count    counters
 
@@ -145,6 +147,7 @@ func New(o Options) (*Bridge, error) {
 		b.status.Broker = "embedded"
 	}
 	o.Registry.Watch(b.deviceChanged)
+	o.Store.OnEra(b.storageChanged)
 	o.Commands.Register(askerName, b.results)
 	return b, nil
 }
@@ -157,6 +160,17 @@ func (b *Bridge) deviceChanged(id string, _ registry.Change) {
 		b.changed[id] = time.Now().Add(b.debounce)
 	}
 	b.mu.Unlock()
+	b.poke()
+}
+
+// storageChanged says so at once.
+func (b *Bridge) storageChanged(e store.Era) {
+	said := bridgeEvent{Type: "alert", Message: "the disk works again: devices send what they kept"}
+	if e.InMemory() {
+		said.Message = "the disk takes nothing: working in memory only, nothing is stored until it works"
+	}
+	b.event(said)
+	b.healthDue.Store(true)
 	b.poke()
 }
 

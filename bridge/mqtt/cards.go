@@ -22,7 +22,8 @@ type bridgeInfo struct {
 // bridgeHealth is <b>/bridge/health.
 type bridgeHealth struct {
 	OK           bool    `json:"ok"`
-	Storage      string  `json:"storage"` // "ok", or what the last commit failed with
+	Storage      string  `json:"storage"`             // "ok", or what the last commit failed with
+	InMemory     bool    `json:"in_memory,omitempty"` // storage has failed for so long that nothing is kept
 	Devices      int     `json:"devices"`
 	Online       int     `json:"online"` // sleepers within their time are
 	Uptime       int64   `json:"uptime"` // s

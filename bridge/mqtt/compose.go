@@ -142,7 +142,7 @@ func (c *composer) addRecord(e *store.Entry, v *view, r *protocol.Record, states
 	}
 	switch {
 	case p.event:
-		if r.Value.IsText() && e.Pos > c.since && now.UnixNano()-r.Time < int64(freshEvent) {
+		if r.Value.IsText() && !e.Again && e.Pos > c.since && now.UnixNano()-r.Time < int64(freshEvent) {
 			c.addEvent(p, r)
 		}
 	case r.Late || !states:

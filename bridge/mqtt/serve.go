@@ -164,12 +164,12 @@ func (b *Bridge) farewell(l *link) {
 const farewellTime = 2 * time.Second
 
 // publishBatch maps entries to messages, publishes them, and moves the cursor
-// when all are confirmed. Entries up to replayed give no states.
+// when all are confirmed. Entries up to replayed give no states, nor do those that were read before.
 func (b *Bridge) publishBatch(l *link, entries []*store.Entry, replayed store.Position) error {
 	b.compose.begin()
 	now := time.Now()
 	for _, e := range entries {
-		b.compose.add(e, e.Pos > replayed, now)
+		b.compose.add(e, e.Pos > replayed && !e.Again, now)
 	}
 	if err := b.publishComposed(l); err != nil {
 		return err

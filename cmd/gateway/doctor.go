@@ -152,8 +152,9 @@ const fewYears = 3
 func checkDisk(ctx context.Context, a *admin) []finding {
 	var status struct {
 		Store struct {
-			Healthy bool
-			Err     string
+			Healthy  bool
+			InMemory bool `json:"in_memory"`
+			Err      string
 		}
 		Wear map[string]any
 	}
@@ -163,6 +164,9 @@ func checkDisk(ctx context.Context, a *admin) []finding {
 	f := finding{Check: "store", OK: status.Store.Healthy, Said: "takes what devices say"}
 	if !f.OK {
 		f.Said, f.Advice = "FAILS: "+status.Store.Err, "nothing is acknowledged until the disk works: look at dmesg, make room, or replace the card"
+	}
+	if status.Store.InMemory {
+		f.Said = "WORKS IN MEMORY ONLY: " + status.Store.Err
 	}
 	card := finding{Check: "card", OK: true, Said: sayWear(status.Wear)}
 	if life, _ := status.Wear["life_years"].(float64); life > 0 && life < fewYears {

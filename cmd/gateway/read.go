@@ -250,6 +250,9 @@ func printSummary(w io.Writer, s map[string]any) {
 	if get("store", "healthy") != true {
 		store = fmt.Sprintf("FAILING: %v", get("store", "err"))
 	}
+	if get("store", "in_memory") == true {
+		store += fmt.Sprintf("; IN MEMORY ONLY since %s", time.UnixMilli(number("store", "in_memory_since")).Format(time.DateTime))
+	}
 	fmt.Fprintf(w, "store\t%s, %d entries in %d commits since the start, %d KB\n",
 		store, number("store", "entries"), number("store", "commits"), number("store", "file_bytes")>>10)
 	fmt.Fprintf(w, "card\t%s\n", sayWear(s["wear"]))

@@ -24,12 +24,12 @@ func TestSummaryOfStatus(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", b.String(), want)
 	}
 	ill := map[string]any{
-		"store": map[string]any{"healthy": false, "err": "disk full", "damaged": 2.0},
+		"store": map[string]any{"healthy": false, "err": "disk full", "damaged": 2.0, "in_memory": true, "in_memory_since": 1795219200000.0},
 		"mqtt":  map[string]any{"connected": false, "broker": "mqtt://pi:1883", "lag": 7.0, "err": "refused"},
 	}
 	b.Reset()
 	printSummary(&b, ill)
-	for _, part := range []string{"FAILING: disk full", "NOT CONNECTED to mqtt://pi:1883, 7 entries wait: refused", "look at\tstore.damaged 2"} {
+	for _, part := range []string{"FAILING: disk full; IN MEMORY ONLY since 2026-11-2", "NOT CONNECTED to mqtt://pi:1883, 7 entries wait: refused", "look at\tstore.damaged 2"} {
 		if !strings.Contains(b.String(), part) {
 			t.Errorf("no %q in\n%s", part, b.String())
 		}

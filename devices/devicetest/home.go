@@ -22,6 +22,7 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment"
 )
 
 // Home is a gateway without MQTT and web: store, registry, commands and hub.
@@ -34,6 +35,7 @@ type Home struct {
 	t        testing.TB
 	options  devices.Options
 	dir      string
+	files    segment.FS // of the log; nil = in dir
 	listener *listener
 	server   *http.Server
 	served   chan struct{}
@@ -44,7 +46,13 @@ type Home struct {
 // are set here.
 func New(t testing.TB, o devices.Options) *Home {
 	t.Helper()
-	h := &Home{t: t, options: o, dir: t.TempDir()}
+	return NewOn(t, nil, o)
+}
+
+// NewOn is New with the log's files on a disk that may fail.
+func NewOn(t testing.TB, files segment.FS, o devices.Options) *Home {
+	t.Helper()
+	h := &Home{t: t, options: o, dir: t.TempDir(), files: files}
 	h.Start()
 	t.Cleanup(h.Stop)
 	return h
@@ -54,7 +62,7 @@ func New(t testing.TB, o devices.Options) *Home {
 func (h *Home) Start() {
 	h.t.Helper()
 	var err error
-	if h.Store, err = store.Open(store.Options{Dir: h.dir, Commit: 100 * time.Millisecond}); err != nil {
+	if h.Store, err = store.Open(store.Options{Dir: h.dir, Commit: 100 * time.Millisecond, FS: h.files}); err != nil {
 		h.t.Fatal(err)
 	}
 	if h.Registry, err = registry.Open(h.Store, h.options.Limits); err != nil {

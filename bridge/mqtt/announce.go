@@ -120,7 +120,14 @@ func (b *Bridge) carryOut(l *link) error {
 	if err := b.diagnose(l, now); err != nil {
 		return err
 	}
-	for range min(paceSize, len(p.devices)) {
+	n := min(paceSize, len(p.devices))
+	for _, id := range p.devices[:n] {
+		b.claim(id)
+	}
+	if err := b.owned.flush(); err != nil {
+		return err
+	}
+	for range n {
 		id := p.devices[0]
 		if err := b.announce(l, id, p.resend[id]); err != nil {
 			return err
@@ -203,16 +210,19 @@ func (b *Bridge) announce(l *link, id string, resend bool) error {
 		return b.clear(l, id, nil)
 	}
 	b.warn(d)
-	info, _ := b.topics.device(id, "info")
-	card := message{info, document(cardOf(d)), true}
 	keep := map[string]bool{}
 	for _, topic := range b.compose.stateTopics(id) {
 		keep[topic] = true
 	}
-	if done, err := b.tell(l, id, b.telling(id, b.names.Device(d)), []message{card}, keep, resend); err != nil || !done {
+	if done, err := b.tell(l, id, b.telling(id, b.names.Device(d)), []message{b.card(d)}, keep, resend); err != nil || !done {
 		return err
 	}
 	return b.announceStates(l, d, resend)
+}
+
+func (b *Bridge) card(d registry.Device) message {
+	info, _ := b.topics.device(d.ID, "info")
+	return message{info, document(cardOf(d)), true}
 }
 
 // announceStates publishes presence for a device that has none on the broker

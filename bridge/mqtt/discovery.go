@@ -3,6 +3,7 @@ package mqtt
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
@@ -84,16 +85,21 @@ func (b *Bridge) tell(l *link, owner string, t telling, others []message, keep m
 	if err := b.clear(l, owner, keep); err != nil {
 		return false, err
 	}
-	for i, m := range append(slices.Clip(others), t.configs...) {
-		if !resend && b.owned.has(owner, &m) {
-			continue
-		}
-		if err := b.publishOwned(l, owner, m); err != nil {
-			return false, err
-		}
-		if i >= len(others) {
-			b.plan.told[owner] = time.Now()
-		}
+	news := slices.DeleteFunc(append(slices.Clip(others), t.configs...), func(m message) bool {
+		return !resend && b.owned.has(owner, &m)
+	})
+	b.owned.intend(owner, news, t.platforms)
+	if err := b.owned.flush(); err != nil {
+		return false, err
+	}
+	if err := l.publishAll(news); err != nil {
+		return false, err
+	}
+	for i := range news {
+		b.owned.own(owner, news[i].topic, news[i].key())
+	}
+	if slices.ContainsFunc(news, func(m message) bool { return strings.HasSuffix(m.topic, "/config") }) {
+		b.plan.told[owner] = time.Now()
 	}
 	if t.again {
 		b.plan.later[owner] = time.Now().Add(b.settle)
@@ -103,6 +109,14 @@ func (b *Bridge) tell(l *link, owner string, t telling, others []message, keep m
 		b.owned.dirty[owner] = true
 	}
 	return true, b.owned.flush()
+}
+
+// claim notes what tell will publish for a device, so that a flush serves many.
+func (b *Bridge) claim(id string) {
+	if d, ok := b.o.Registry.Get(id); ok {
+		t := b.telling(id, b.names.Device(d))
+		b.owned.intend(id, append(t.configs, b.card(d)), t.platforms)
+	}
 }
 
 // move tells Home Assistant to let go of entities without forgetting them: with

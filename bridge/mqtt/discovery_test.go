@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -564,4 +566,33 @@ func TestAfterABirthDescriptionsComeBeforeStates(t *testing.T) {
 	if d := cmp.Diff(want, order); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
+}
+
+// The list of what the broker has from us is on disk before the broker has it:
+// the power may fail the moment after.
+func TestAPowerCutLeavesNoOrphan(t *testing.T) {
+	m := startMosquitto(t, true, "")
+	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
+	h := openHome(t, dir)
+	h.add("kitchen", thermometer)
+	c := newClient(t, m.dial, "homeassistant/#", "hearthgate/device/#")
+	o := Options{Broker: "mqtt://" + m.addr}
+	h.run(o)
+	h.presence("kitchen", store.Online)
+	h.say("kitchen", number("temperature", 20))
+	want := map[string]bool{"hearthgate/device/kitchen/info": true, "hearthgate/device/kitchen/lifecycle": true,
+		"hearthgate/device/kitchen/temperature/state": true, "homeassistant/device/hg_" + h.store.GatewayID() + "_kitchen/config": true}
+	for len(want) > 0 {
+		delete(want, c.expectThat("all topics", func(heard) bool { return true }).topic)
+	}
+	if err := os.CopyFS(image, os.DirFS(dir)); err != nil { // what a power cut would leave
+		t.Fatal(err)
+	}
+	h.close()
+	after := openHome(t, image)
+	if err := after.reg.Remove("kitchen"); err != nil {
+		t.Fatal(err)
+	}
+	after.run(o)
+	eventually(t, "nothing of the kitchen is left", func() bool { return topicsOf(retained(t, m.dial), "kitchen") == 0 })
 }

@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"time"
+
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -25,6 +27,7 @@ type ownedTopics struct {
 	table *store.Table[belongings]
 	all   map[string]*belongings
 	dirty map[string]bool
+	first bool // of what is dirty something has to be on disk first
 }
 
 func openOwned(s *store.Store) (*ownedTopics, error) {
@@ -56,9 +59,33 @@ func (o *ownedTopics) of(owner string) *belongings {
 // own notes a topic with the mark of its content.
 func (o *ownedTopics) own(owner, topic string, mark uint64) {
 	b := o.of(owner)
-	if old, ok := b.Topics[topic]; !ok || old != mark {
-		b.Topics[topic] = mark
-		o.dirty[owner] = true
+	old, ok := b.Topics[topic]
+	if ok && old == mark {
+		return
+	}
+	b.Topics[topic] = mark
+	o.dirty[owner] = true
+	o.first = o.first || !ok || mark == 0
+}
+
+// intend notes what is going to be published for an owner, before it is: the
+// topics, none of them with a mark, and the platforms that Home Assistant may
+// know from then on.
+func (o *ownedTopics) intend(owner string, ms []message, platforms map[string]string) {
+	for i := range ms {
+		if !o.has(owner, &ms[i]) {
+			o.own(owner, ms[i].topic, 0)
+		}
+	}
+	b := o.of(owner)
+	for key, platform := range platforms {
+		if b.Platforms[key] == "" {
+			if b.Platforms == nil {
+				b.Platforms = map[string]string{}
+			}
+			b.Platforms[key] = platform
+			o.dirty[owner], o.first = true, true
+		}
 	}
 }
 
@@ -85,26 +112,53 @@ func (o *ownedTopics) knows(owner, topic string) bool {
 	return ok
 }
 
-// flush writes down what changed with the store's next commit. It does not
-// wait: a list that is a moment old costs at worst an orphan topic of a device
-// that was removed while the power failed.
+// flush writes down what changed. What is going to be published is on disk
+// before it is, so that no crash leaves something behind of which nobody knows;
+// that it was published, or is gone, goes with a later commit.
 func (o *ownedTopics) flush() error {
+	urgency, synced := store.Rides, make(chan error, len(o.dirty))
+	done := func(error) {}
+	if o.first {
+		urgency, done = store.Now, func(err error) { synced <- err }
+	}
+	rows := len(o.dirty)
 	for owner := range o.dirty {
 		delete(o.dirty, owner)
 		b := o.all[owner]
 		var err error
 		if len(b.Topics) == 0 {
 			delete(o.all, owner)
-			err = o.table.Delete(owner, store.Rides, nil)
+			err = o.table.Delete(owner, urgency, done)
 		} else {
-			err = o.table.Put(owner, *b, store.Rides, nil)
+			err = o.table.Put(owner, *b, urgency, done)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	if o.first {
+		o.first = false
+		o.await(synced, rows)
+	}
 	return nil
 }
+
+// await waits until rows are on disk. A disk that does not take them must not
+// keep states from their topics.
+func (o *ownedTopics) await(synced <-chan error, rows int) {
+	patience := time.NewTimer(diskPatience)
+	defer patience.Stop()
+	for range rows {
+		select {
+		case <-synced:
+		case <-patience.C:
+			return
+		}
+	}
+}
+
+// diskPatience is how long publishing waits for the disk.
+const diskPatience = 2 * time.Second
 
 // forgetMarks makes everything count as never published: the broker forgot.
 // That is not written down: until all is published again the broker has no

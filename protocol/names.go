@@ -13,6 +13,10 @@ func ValidDeviceID(s string) bool {
 	return len(s) <= maxDeviceID && wordOf([]byte(s), false)
 }
 
+// ValidRecordName reports whether s is a component, or a component and its
+// attribute: temperature, desk/on.
+func ValidRecordName(s string) bool { return len(s) <= maxRecordName && validRecordName([]byte(s)) }
+
 // validName reports whether s is [a-z0-9][a-z0-9_-]{0,31}.
 func validName(s []byte) bool { return len(s) <= maxName && wordOf(s, true) }
 

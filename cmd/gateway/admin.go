@@ -19,9 +19,10 @@ import (
 // admin speaks the API to the running gateway, or, where none runs, to the data
 // directory itself through the same handlers.
 type admin struct {
-	data string
-	out  io.Writer
-	json bool
+	data  string
+	out   io.Writer
+	json  bool
+	quiet bool
 }
 
 // call sends in as JSON (nil = no body) and reads the answer into out.
@@ -183,6 +184,8 @@ func (a *admin) show(v any, table func(w io.Writer)) error {
 		e.SetEscapeHTML(false)
 		return e.Encode(v)
 	}
-	table(a.out)
+	if !a.quiet {
+		table(a.out)
+	}
 	return nil
 }

@@ -111,15 +111,15 @@ func (a *archive) addCA(dir string) error {
 	return nil
 }
 
-// readArchive checks the backup at path against its sums, and unpacks it into
-// dir if there is one.
-func readArchive(path, dir string) (manifest, error) {
-	return unpackArchive(path, dir, func(string, string) {})
+// watching is who watches an archive being unpacked.
+type watching struct {
+	did func(what, name string) // of each file that is written and synced; may be nil
+	bar *progress               // of the archive's bytes; may be nil
 }
 
-// unpackArchive is readArchive that tells did of each file that is written and
-// synced.
-func unpackArchive(path, dir string, did func(what, name string)) (m manifest, err error) {
+// readArchive checks the backup at path against its sums, and unpacks it into
+// dir if there is one.
+func readArchive(path, dir string, by watching) (m manifest, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("backup %s: %w", path, err)
@@ -133,8 +133,15 @@ func unpackArchive(path, dir string, did func(what, name string)) (m manifest, e
 	if err := wholeTar(f); err != nil {
 		return m, err
 	}
-	r := reading{dir: dir, did: did, sums: map[string]string{}}
-	t := tar.NewReader(bufio.NewReaderSize(f, 64<<10))
+	if by.did == nil {
+		by.did = func(string, string) {}
+	}
+	from := io.Reader(f)
+	if by.bar != nil {
+		from = by.bar.reader(f)
+	}
+	r := reading{dir: dir, did: by.did, sums: map[string]string{}}
+	t := tar.NewReader(bufio.NewReaderSize(from, 64<<10))
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,13 +35,16 @@ and the certificate of tls.certificate.`,
 		Example: "  hearthgate backup home.tar\n  hearthgate backup --verify home.tar"}
 	verify := c.Flags().Bool("verify", false, "check a backup that was made earlier, in a temporary directory (TMPDIR)")
 	rate := c.Flags().String("rate", "", "most bytes a second, such as 20MB/s; 0: no limit (default 5MB/s of a gateway that runs)")
+	quietFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		a, err := adminOf(c)
 		if err != nil {
 			return err
 		}
+		bar := progressOf(c, "Verifying")
+		defer bar.end()
 		if *verify {
-			return a.verify(args[0])
+			return a.verify(args[0], bar)
 		}
 		limit := int64(-1)
 		if *rate != "" {
@@ -46,13 +52,15 @@ and the certificate of tls.certificate.`,
 				return usageError{fmt.Errorf("--rate: %w", err)}
 			}
 		}
-		if err := a.backup(c.Context(), args[0], limit); err != nil {
+		if err := a.backup(c.Context(), args[0], limit, bar); err != nil {
 			return err
 		}
-		m, err := readArchive(args[0], "")
+		bar.phase("Verifying", sizeOf(args[0]))
+		m, err := readArchive(args[0], "", watching{bar: bar})
 		if err != nil {
 			return err
 		}
+		bar.end()
 		return a.show(savedBackup{args[0], sizeOf(args[0]), m}, func(w io.Writer) {
 			fmt.Fprintf(w, "%s has everything of gateway %s, %s.\n", args[0], m.Gateway, bytesText(sizeOf(args[0])))
 			fmt.Fprintln(w, "It contains secrets, the CA's private key among them: keep it as you keep a key.")
@@ -77,30 +85,81 @@ func oneFile(_ *cobra.Command, args []string) error {
 
 // backup saves what the running gateway sends, or what the data directory has.
 // A rate below 0 is the usual one.
-func (a *admin) backup(ctx context.Context, path string, rate int64) error {
+func (a *admin) backup(ctx context.Context, path string, rate int64, bar *progress) error {
 	online := rate
 	if rate < 0 {
 		online, rate = backupRate, 0
 	}
+	bar.phase("Copying", 0)
+	stop := a.watchCopy(ctx, bar)
 	resp, err := a.ask(ctx, fmt.Sprintf("/admin/backup?rate=%d", online))
+	stop()
 	if errors.Is(err, errNotRunning) {
-		return a.backupOffline(ctx, path, rate)
+		return a.backupOffline(ctx, path, rate, bar)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return saveSynced(ctx, path, resp.Body, online) // it may be the same card
+	bar.phase("Saving", resp.ContentLength)
+	return saveSynced(ctx, path, bar.reader(resp.Body), online) // it may be the same card
 }
 
-func (a *admin) backupOffline(ctx context.Context, path string, rate int64) error {
+func (a *admin) backupOffline(ctx context.Context, path string, rate int64, bar *progress) error {
 	return offlineStore(a.data, func(s *store.Store) error {
+		bar.phase("Saving", s.Health().FileBytes)
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(writeArchive(ctx, s, absolute(a.data), w)) }()
-		err := saveSynced(ctx, path, r, rate)
+		err := saveSynced(ctx, path, bar.reader(r), rate)
 		_ = r.Close()
 		return err
 	})
+}
+
+// copied is how far the gateway is with the copy that it makes first.
+type copied struct{ at, of atomic.Int64 }
+
+// watchCopy asks the gateway how far it is, for who watches, until stop.
+func (a *admin) watchCopy(ctx context.Context, bar *progress) (stop func()) {
+	if bar.to == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(2 * drawEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			resp, err := a.ask(ctx, "/admin/backup/copied")
+			if err != nil {
+				continue
+			}
+			var is struct{ At, Of int64 }
+			err = json.NewDecoder(resp.Body).Decode(&is)
+			_ = resp.Body.Close()
+			if err == nil && is.Of > 0 {
+				bar.set(is.At, is.Of)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func (g *gateway) sendCopied(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]int64{"at": g.copied.at.Load(), "of": g.copied.of.Load()})
+}
+
+// Write counts.
+func (c *copied) Write(b []byte) (int, error) {
+	c.at.Add(int64(len(b)))
+	return len(b), nil
 }
 
 // saveSynced is save at a rate, and the name is on disk, too.
@@ -125,7 +184,12 @@ func syncDirectory(dir string) error {
 
 // ask is do for what only whoever has the admin socket or the data may do.
 func (a *admin) ask(ctx context.Context, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://hearthgate"+path, nil)
+	return a.tell(ctx, "GET", path, nil)
+}
+
+// tell is ask with something to say.
+func (a *admin) tell(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://hearthgate"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +273,10 @@ func (g *gateway) archive(ctx context.Context, rate int64) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.Remove(f.Name()), writeArchive(ctx, g.store, data, &paced{ctx: ctx, to: f, rate: rate})); err != nil {
+	g.copied.at.Store(0)
+	g.copied.of.Store(g.store.Health().FileBytes)
+	to := io.MultiWriter(&paced{ctx: ctx, to: f, rate: rate}, &g.copied)
+	if err := errors.Join(os.Remove(f.Name()), writeArchive(ctx, g.store, data, to)); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
@@ -249,16 +316,18 @@ func bytesText(n int64) string {
 }
 
 // verify opens what is in a backup, as a restore would, and lets it go again.
-func (a *admin) verify(path string) error {
+func (a *admin) verify(path string, bar *progress) error {
 	dir, err := os.MkdirTemp("", "hearthgate-verify-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	m, err := readArchive(path, dir)
+	bar.phase("Verifying", sizeOf(path))
+	m, err := readArchive(path, dir, watching{bar: bar})
 	if err != nil {
 		return err
 	}
+	bar.end()
 	found, err := checkOffline(dir)
 	if err != nil {
 		return err

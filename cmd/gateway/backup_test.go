@@ -176,11 +176,11 @@ func refused(t *testing.T, s *served, what string, content []byte, dir string) {
 	t.Helper()
 	file, data := filepath.Join(dir, "bad.tar"), filepath.Join(dir, "data")
 	must(t, os.WriteFile(file, content, 0o600))
-	if _, err := readArchive(file, ""); err == nil || !strings.Contains(err.Error(), "backup "+file) {
+	if _, err := readArchive(file, "", watching{}); err == nil || !strings.Contains(err.Error(), "backup "+file) {
 		t.Errorf("%s: %v", what, err)
 		return
 	}
-	if _, err := restore(file, data); err == nil {
+	if _, err := restore(file, data, &progress{}); err == nil {
 		t.Errorf("%s: it was restored", what)
 	}
 	if _, err := os.Stat(data); err == nil {

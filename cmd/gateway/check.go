@@ -120,6 +120,8 @@ func (g *gateway) adminOnly() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", g.api.Admin())
 	mux.HandleFunc("GET /admin/backup", g.sendBackup)
+	mux.HandleFunc("GET /admin/backup/copied", g.sendCopied)
+	mux.HandleFunc("POST /admin/import", g.receiveImport)
 	mux.HandleFunc("GET /admin/check", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(checkStore(g.store, absolute(g.cfg.Data)))

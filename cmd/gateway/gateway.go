@@ -40,6 +40,8 @@ type gateway struct {
 
 	servers   []*server
 	backingUp sync.Mutex // one backup at a time
+	copied    copied     // by it
+	importing importing
 	crowd     *crowd
 	refused   atomic.Uint64  // connections above the limits, before anything was read
 	wait      sync.WaitGroup // what ends before the store does

@@ -68,7 +68,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().Bool("json", false, "output for scripts")
 	root.AddCommand(
 		serveCommand(), demoCommand(), deviceCommand(), groupCommand(), sceneCommand(), sendCommand(), watchCommand(),
-		historyCommand(), exportCommand(), statusCommand(), cursorCommand(), tokenCommand(),
+		historyCommand(), exportCommand(), importCommand(), statusCommand(), cursorCommand(), tokenCommand(),
 		mqttCommand(), backupCommand(), restoreCommand(), checkCommand(), compactCommand(), configCommand(), doctorCommand(), versionCommand(),
 	)
 	wrapArgs(root)
@@ -150,7 +150,8 @@ func adminOf(c *cobra.Command) (*admin, error) {
 		return nil, err
 	}
 	asJSON, _ := c.Flags().GetBool("json")
-	return &admin{data: cfg.Data, out: c.OutOrStdout(), json: asJSON}, nil
+	quiet, _ := c.Flags().GetBool("quiet")
+	return &admin{data: cfg.Data, out: c.OutOrStdout(), json: asJSON, quiet: quiet}, nil
 }
 
 func versionText() string {

@@ -25,11 +25,11 @@ func (c *card) Sync() error { c.dirty = 0; c.syncs++; return nil }
 
 func TestABackupLeavesTheCardToCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const rate = 5 << 20
+		const rate = 1 << 20
 		c := &card{}
 		p := &paced{ctx: t.Context(), to: c, rate: rate}
 		began := time.Now()
-		content := bytes.Repeat([]byte("0123456789abcdef"), 4<<20/16)
+		content := bytes.Repeat([]byte("0123456789abcdef"), 5<<18/16)
 		for i := range 12 { // in pieces that fit nothing
 			if _, err := p.Write(content[:len(content)-i]); err != nil {
 				t.Fatal(err)

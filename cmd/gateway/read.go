@@ -147,6 +147,7 @@ func exportCommand() *cobra.Command {
 	span := spanFlags(c)
 	format := c.Flags().String("format", "csv", "csv or jsonl")
 	output := c.Flags().StringP("output", "o", "", "file to write (default: standard output)")
+	quietFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		a, err := adminOf(c)
 		if err != nil {
@@ -163,11 +164,17 @@ func exportCommand() *cobra.Command {
 			return err
 		}
 		defer func() { _ = resp.Body.Close() }()
+		bar := progressOf(c, "Exporting")
 		if *output == "" {
-			_, err = io.Copy(a.out, resp.Body)
-			return err
+			if isTerminal(a.out) {
+				bar = &progress{} // the values are progress enough
+			}
+			_, err = io.Copy(a.out, bar.reader(resp.Body))
+		} else {
+			err = save(*output, bar.reader(resp.Body))
 		}
-		return save(*output, resp.Body)
+		bar.end()
+		return err
 	}
 	return c
 }

@@ -16,30 +16,34 @@ import (
 )
 
 func restoreCommand() *cobra.Command {
-	return &cobra.Command{Use: "restore FILE", Short: "Put a backup into an empty data directory", Args: oneFile,
+	c := &cobra.Command{Use: "restore FILE", Short: "Put a backup into an empty data directory", Args: oneFile,
 		Long: `Put a backup into a data directory that is empty or not there yet. Devices, tokens,
 accounts, history and the CA are as they were, and devices come back by themselves.
 It is whole or not there: one that was cut off can be made again.`,
-		Example: "  hearthgate restore home.tar --data /var/lib/hearthgate",
-		RunE: func(c *cobra.Command, args []string) error {
-			a, err := adminOf(c)
-			if err != nil {
-				return err
-			}
-			data := absolute(a.data)
-			if err := notRunning(c.Context(), data); err != nil {
-				return err
-			}
-			m, err := restore(args[0], data)
-			if err != nil {
-				return err
-			}
-			return a.show(m, func(w io.Writer) {
-				fmt.Fprintf(w, "%s has gateway %s as it was at %s.\n", data, m.Gateway, m.Time.Local().Format("2006-01-02 15:04:05"))
-				fmt.Fprintf(w, "Start it with: hearthgate serve --data %s\n", data)
-				fmt.Fprintln(w, "The gateway that it is a copy of must not run any more: two with one id disturb each other.")
-			})
-		}}
+		Example: "  hearthgate restore home.tar --data /var/lib/hearthgate"}
+	quietFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		a, err := adminOf(c)
+		if err != nil {
+			return err
+		}
+		data := absolute(a.data)
+		if err := notRunning(c.Context(), data); err != nil {
+			return err
+		}
+		bar := progressOf(c, "Verifying")
+		m, err := restore(args[0], data, bar)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		return a.show(m, func(w io.Writer) {
+			fmt.Fprintf(w, "%s has gateway %s as it was at %s.\n", data, m.Gateway, m.Time.Local().Format("2006-01-02 15:04:05"))
+			fmt.Fprintf(w, "Start it with: hearthgate serve --data %s\n", data)
+			fmt.Fprintln(w, "The gateway that it is a copy of must not run any more: two with one id disturb each other.")
+		})
+	}
+	return c
 }
 
 // notRunning refuses to touch the files of a gateway that runs.
@@ -78,8 +82,8 @@ func tidy(data string) error {
 
 // restore puts a backup into data, whole or not at all. Only the last step makes
 // a gateway of it.
-func restore(file, data string) (manifest, error) {
-	return restoration{data, func(string, string) {}}.from(file)
+func restore(file, data string, bar *progress) (manifest, error) {
+	return restoration{data, func(string, string) {}, bar}.from(file)
 }
 
 // restoration is a restore into data. did is told of what was just done to the
@@ -88,10 +92,12 @@ func restore(file, data string) (manifest, error) {
 type restoration struct {
 	data string
 	did  func(what, name string)
+	bar  *progress
 }
 
 func (r restoration) from(file string) (m manifest, err error) {
-	if m, err = readArchive(file, ""); err != nil {
+	r.bar.phase("Verifying", sizeOf(file))
+	if m, err = readArchive(file, "", watching{bar: r.bar}); err != nil {
 		return m, err
 	}
 	if err := empty(r.data); err != nil {
@@ -110,7 +116,8 @@ func (r restoration) from(file string) (m manifest, err error) {
 	if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o700)); err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
-	if m, err = unpackArchive(file, tmp, r.did); err == nil {
+	r.bar.phase("Unpacking", sizeOf(file))
+	if m, err = readArchive(file, tmp, watching{r.did, r.bar}); err == nil {
 		err = r.renewed(tmp)
 	}
 	if err == nil {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -32,6 +34,72 @@ func terminal(t *testing.T) (person, program *os.File) {
 	must(t, err)
 	t.Cleanup(func() { _ = program.Close() })
 	return person, program
+}
+
+// shown is what a terminal shows of a command.
+func shown(t *testing.T, args ...string) string {
+	t.Helper()
+	person, program := terminal(t)
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetIn(strings.NewReader(""))
+	root.SetOut(io.Discard)
+	root.SetErr(program)
+	must(t, root.ExecuteContext(t.Context()))
+	must(t, program.Close())
+	text, _ := io.ReadAll(person) // EIO is the end
+	return string(text)
+}
+
+// A person sees how far it is, nobody else does, and nothing of it stays.
+func TestProgress(t *testing.T) {
+	data, backup := spoken(t, 300)
+	file := filepath.Join(t.TempDir(), "home.jsonl")
+	restored := filepath.Join(t.TempDir(), "restored")
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"Saving", []string{"backup", backup, "--data", data}},
+		{"Verifying", []string{"backup", "--verify", backup}},
+		{"Verifying", []string{"restore", backup, "--data", restored}},
+		{"Exporting", []string{"export", "--format", "jsonl", "-o", file, "--data", data}},
+		{"Importing", []string{"import", file, "--data", data}},
+	} {
+		text := shown(t, c.args...)
+		if !strings.Contains(text, "\r"+c.says+"  ") || !strings.HasSuffix(text, "\r\x1b[K") {
+			t.Errorf("%v shows %q", c.args, text)
+		}
+		for line := range strings.SplitSeq(strings.ReplaceAll(text, "\x1b[K", ""), "\r") {
+			if len([]rune(line)) >= 60 {
+				t.Errorf("%v: wider than the terminal: %q", c.args, line)
+			}
+		}
+		if c.args[0] == "restore" {
+			must(t, os.RemoveAll(restored))
+		}
+		if text := shown(t, append(c.args, "--quiet")...); text != "" {
+			t.Errorf("%v --quiet shows %q", c.args, text)
+		}
+		if c.args[0] == "restore" {
+			must(t, os.RemoveAll(restored))
+		}
+		if _, errs, err := typed(t, "", c.args...); err != nil || errs != "" {
+			t.Errorf("%v for a script: %q %v", c.args, errs, err)
+		}
+	}
+}
+
+func TestProgressSaysHowLong(t *testing.T) {
+	began := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	p := &progress{width: 60, what: "Saving", of: 100 << 20, at: 25 << 20, began: began}
+	if line := p.line(began.Add(10 * time.Second)); !strings.Contains(line, " 25 %  25.0 MB of 100.0 MB  30s left") {
+		t.Errorf("%q", line)
+	}
+	p.of = 0
+	if line := p.line(began); line != "Saving  25.0 MB" {
+		t.Errorf("%q", line)
+	}
 }
 
 func TestATerminalIsKnown(t *testing.T) {

@@ -145,6 +145,7 @@ type Stats struct {
 	Sent     uint64 // frames sent for the first time
 	Again    uint64 // frames sent again
 	Settled  uint64 // frames acknowledged or refused
+	InMemory uint64 // acknowledgements that meant in memory only: those frames are kept
 	Dropped  uint64 // frames that made room, or that closed the link twice
 	Commands uint64 // carried out or turned down
 	Repeats  uint64 // commands that came again and were only answered
@@ -154,7 +155,9 @@ type Stats struct {
 func (d *Device) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.stats
+	st := d.stats
+	st.InMemory = d.spool.inMemory
+	return st
 }
 
 // Pending is how many reported frames are not settled.

@@ -60,6 +60,8 @@ type spool struct {
 	again  int // of sent: the first that this session has not sent yet
 	flight int // of sent: on their way in this session, or waiting for their ack
 	fresh  []*frame
+
+	inMemory uint64 // acks so far that meant memory only
 }
 
 func (s *spool) len() int { return len(s.sent) + len(s.fresh) }
@@ -148,6 +150,7 @@ func (s *spool) ack(boot protocol.Boot, seq uint64, hold bool) (settled []*frame
 			if i < s.again && !f.held {
 				f.held = true
 				s.flight--
+				s.inMemory++
 			}
 			i++
 		}

@@ -131,7 +131,7 @@ func (l *link) hello(h *protocol.Hello) {
 	l.mu.Unlock()
 	l.device.attach(l, h, w)
 	if now := o.Store.Era(); now != era { // the hub told those that had a session
-		l.renew(now)
+		l.renew(now, 1)
 	}
 }
 
@@ -228,7 +228,7 @@ func (l *link) notStored(err error) {
 		l.end(protocol.CloseRestart, "the gateway stops")
 		return
 	case errors.Is(err, store.ErrOldEra):
-		l.renew(l.hub.o.Store.Era())
+		l.renew(l.hub.o.Store.Era(), 1)
 		return
 	}
 	l.hub.Counters.Overloads.Add(1)

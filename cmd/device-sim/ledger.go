@@ -86,6 +86,7 @@ type summary struct {
 	Sent      uint64         `json:"sent"`
 	Again     uint64         `json:"sent_again"`
 	Acked     uint64         `json:"acked"`
+	InMemory  uint64         `json:"acked_in_memory,omitempty"` // not stored: kept, and sent again
 	Records   uint64         `json:"records_acked"`
 	Rate      float64        `json:"acked_per_second"`
 	Refused   uint64         `json:"refused"`
@@ -122,6 +123,7 @@ func (l *ledger) sum(clients []*client.Device) summary {
 		s.Reported += st.Reported
 		s.Sent += st.Sent
 		s.Again += st.Again
+		s.InMemory += st.InMemory
 		s.Commands += st.Commands
 		s.Repeats += st.Repeats
 		s.Pending += uint64(c.Pending())
@@ -151,6 +153,9 @@ func (s *summary) print(w io.Writer) {
 	}
 	line("sent", "%d frames, %d of them again", s.Sent+s.Again, s.Again)
 	line("acked", "%d frames, %d records, %.0f frames/s", s.Acked, s.Records, s.Rate)
+	if s.InMemory > 0 {
+		line("acked in memory", "%d frames: the gateway's disk failed; they were kept and sent again", s.InMemory)
+	}
 	line("ack latency", "p50 %s  p90 %s  p99 %s  max %s", ms(s.Latency.P50), ms(s.Latency.P90), ms(s.Latency.P99), ms(s.Latency.Max))
 	line("refused", "%s", strings.TrimSpace(fmt.Sprint(s.Refused, " ", list(s.Refusals))))
 	line("gaps", "%d frames dropped before they were acked", s.Gaps)

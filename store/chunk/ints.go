@@ -49,7 +49,7 @@ func (e *encoder) ints(v []int64, nest bool) []byte {
 	}
 	order := bestPacking(y)
 	best := appendPacked(head(methodPacked+byte(order)), y, order)
-	if len(y) >= leastAdaptive {
+	if len(y) >= leastAdaptive && !e.quick {
 		// Packed columns are read several times faster: a few per cent are
 		// not worth giving that up.
 		order := likelyOrder(y)

@@ -201,7 +201,7 @@ func (p *bookPage) write(device string) error {
 		}
 	}
 	next, now := uint32(0), 0
-	err := packSeries(all, func(value []byte, rows int) error {
+	err := packSeries(all, p.shelf.level.pack(), func(value []byte, rows int) error {
 		for p.damaged[next] {
 			next++
 		}
@@ -220,18 +220,27 @@ func (p *bookPage) write(device string) error {
 	return p.shelf.dropIfEmpty()
 }
 
+// pack is how rows of a level are packed: those of hours and days are few, and
+// read for the longest spans.
+func (l Level) pack() func([]rollup.Series) ([]byte, error) {
+	if l > FiveMinutes {
+		return rollup.PackQuick
+	}
+	return rollup.Pack
+}
+
 // packSeries calls put with the values that hold all, as few as may be.
-func packSeries(all []rollup.Series, put func(value []byte, rows int) error) error {
+func packSeries(all []rollup.Series, pack func([]rollup.Series) ([]byte, error), put func(value []byte, rows int) error) error {
 	if len(all) == 0 {
 		return nil
 	}
-	value, err := rollup.Pack(all)
+	value, err := pack(all)
 	if errors.Is(err, chunk.ErrTooLarge) && len(all) > 1 {
 		half := len(all) / 2
-		if err := packSeries(all[:half], put); err != nil {
+		if err := packSeries(all[:half], pack, put); err != nil {
 			return err
 		}
-		return packSeries(all[half:], put)
+		return packSeries(all[half:], pack, put)
 	}
 	if err != nil {
 		return err

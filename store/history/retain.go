@@ -197,7 +197,7 @@ func (w *retaining) without(v []byte, gone func(name string) bool) (value []byte
 		}
 	}
 	if after > 0 && after < before {
-		value, err = rollup.Pack(kept)
+		value, err = w.level.pack()(kept)
 	}
 	return value, before, after, err
 }

@@ -68,8 +68,9 @@ type walker struct {
 }
 
 type keptRows struct {
-	name string
-	rows []rollup.Row
+	name   string
+	rows   []rollup.Row
+	broken bool // there may have been more
 }
 
 func (r *Reader) walk(q Query, level Level) *walker {
@@ -176,6 +177,9 @@ func (w *walker) day(d day) []rollup.Row {
 			level = l
 		}
 	}
+	if len(rows) == 0 {
+		rows = w.repaired(level, d)
+	}
 	was := w.was
 	if len(rows) > 0 {
 		w.was = rows[len(rows)-1].Last
@@ -187,6 +191,24 @@ func (w *walker) day(d day) []rollup.Row {
 		w.before = rows[len(rows)-1].Last
 	}
 	return rows
+}
+
+// repaired makes the rows of a day of those of a finer level, where its own are in
+// a value that cannot be read.
+func (w *walker) repaired(level Level, d day) []rollup.Row {
+	if !w.kept[level].broken {
+		return nil
+	}
+	for l := level - 1; l >= FiveMinutes; l-- {
+		rows := w.stored(l, d)
+		for finer := l + 1; finer <= level && len(rows) > 0; finer++ {
+			rows = rollup.Coarsen(rows, finer.Span(), w.was)
+		}
+		if len(rows) > 0 {
+			return rows
+		}
+	}
+	return nil
 }
 
 // compute makes the rows of a day from its samples.
@@ -291,24 +313,22 @@ func within(rows []rollup.Row, d day) []rollup.Row {
 func (w *walker) bucket(l Level, d day) []rollup.Row {
 	name := string(l.bucket(d))
 	if w.kept[l].name != name {
-		w.kept[l] = keptRows{name, w.unpack(l, d)}
+		w.kept[l] = w.unpack(l, d)
 	}
 	return w.kept[l].rows
 }
 
-func (w *walker) unpack(l Level, d day) (rows []rollup.Row) {
+func (w *walker) unpack(l Level, d day) keptRows {
 	s := openShelf(w.Tx, l, d)
+	kept := keptRows{name: string(s.name)}
 	for _, p := range s.parts(w.q.Device) {
 		more, err := rollup.UnpackSeries(p.value, w.q.Name, l.Span())
 		if err != nil {
 			w.damage(s.where(p.key), err)
+			kept.broken = true
 			continue
 		}
-		if len(rows) == 0 {
-			rows = more
-		} else {
-			rows = fuller(rows, more)
-		}
+		kept.rows = fuller(kept.rows, more)
 	}
-	return rows
+	return kept
 }

@@ -39,7 +39,13 @@ const (
 var errOrder = errors.New("rollup: the rows of a series are not in order")
 
 // Pack packs rows of the same span, as a rule those of a device in a day.
-func Pack(series []Series) ([]byte, error) {
+func Pack(series []Series) ([]byte, error) { return pack(series, chunk.Encode) }
+
+// PackQuick is Pack for rows that are read more often than kept: larger, and
+// read several times as fast.
+func PackQuick(series []Series) ([]byte, error) { return pack(series, chunk.EncodeQuick) }
+
+func pack(series []Series, encode func([]chunk.Frame) ([]byte, error)) ([]byte, error) {
 	var frames []chunk.Frame
 	for _, s := range series {
 		for i := range s.Rows {
@@ -53,7 +59,7 @@ func Pack(series []Series) ([]byte, error) {
 			})
 		}
 	}
-	return chunk.Encode(frames)
+	return encode(frames)
 }
 
 func floorMilliseconds(ns int64) int64 { return floor(ns, time.Millisecond) / int64(time.Millisecond) }
@@ -203,26 +209,28 @@ func unpackRows(c *chunk.Chunk, name string, span time.Duration) ([]Row, error) 
 // packedRow is a row of which some fields were told.
 type packedRow struct {
 	Row
-	told  [128]bool // by field
+	told  uint32 // a bit for each field
 	above float64
 }
+
+func (p *packedRow) has(field byte) bool { return p.told&(1<<(field-'a')) != 0 }
 
 // whole sets what was left out.
 func (p *packedRow) whole() Row {
 	r := p.Row
-	if !p.told[fieldNumbers] {
-		r.Numbers = usualNumbers(r.Count, r.Last, p.told[fieldIncrease])
+	if !p.has(fieldNumbers) {
+		r.Numbers = usualNumbers(r.Count, r.Last, p.has(fieldIncrease))
 	}
 	if r.Numbers == 0 {
 		return r
 	}
-	if !p.told[fieldMin] {
+	if !p.has(fieldMin) {
 		r.Min = r.Last
 	}
-	if !p.told[fieldMax] {
+	if !p.has(fieldMax) {
 		r.Max = r.Last
 	}
-	if !p.told[fieldSum] {
+	if !p.has(fieldSum) {
 		base, _ := r.base()
 		r.Sum = sumAbove(base, p.above)
 	}
@@ -245,7 +253,7 @@ func setField(rows []packedRow, samples []chunk.Sample, field byte) bool {
 }
 
 func (p *packedRow) set(field byte, v protocol.Value) {
-	p.told[field] = true
+	p.told |= 1 << (field - 'a')
 	switch field {
 	case fieldLast:
 		p.Last = v

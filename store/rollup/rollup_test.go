@@ -164,12 +164,18 @@ func TestPackedRowsComeBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := rollup.Unpack(b, rollup.FiveMinutes)
+		quick, err := rollup.PackQuick(all)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(all, got, exact); d != "" {
-			t.Fatalf("(-want +got):\n%s", d)
+		for _, packed := range [][]byte{b, quick} {
+			got, err := rollup.Unpack(packed, rollup.FiveMinutes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(all, got, exact); d != "" {
+				t.Fatalf("(-want +got):\n%s", d)
+			}
 		}
 		for _, s := range all {
 			rows, err := rollup.UnpackSeries(b, s.Name, rollup.FiveMinutes)

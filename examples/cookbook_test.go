@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -215,6 +216,11 @@ func (k *kitchen) do(s step) {
 		k.t.Errorf("$ %s\nexits with %s: %s", s.command, status, k.said(file))
 	}
 	if s.endless() {
+		k.t.Cleanup(func() {
+			if k.t.Failed() {
+				k.t.Logf("$ %s\nsaid: %s", s.command, k.said(file))
+			}
+		})
 		until(k.t, s.command, func() bool {
 			k.stir()
 			return missing(s.says, k.said(file)) == ""
@@ -265,22 +271,19 @@ func (k *kitchen) awaitAnswer(s step, answer string) {
 	})
 }
 
-// missing is the first line that does not come, in the order shown; between them
-// there may be others.
+// missing is the first line that does not come. There may be others, and the order
+// is free: a broker sends what is retained in any.
 func missing(want []string, got string) string {
 	lines := strings.Split(got, "\n")
 	for _, w := range want {
 		if w == "…" {
 			continue
 		}
-		as := likeness(w)
-		for len(lines) > 0 && !as.MatchString(lines[0]) {
-			lines = lines[1:]
-		}
-		if len(lines) == 0 {
+		i := slices.IndexFunc(lines, likeness(w).MatchString)
+		if i < 0 {
 			return w
 		}
-		lines = lines[1:]
+		lines = slices.Delete(lines, i, i+1)
 	}
 	return ""
 }

@@ -96,6 +96,9 @@ type Link interface {
 	// and never calls back. It is called under the service's lock, so that
 	// commands of one device leave in order.
 	Send(c *protocol.Command) bool
+	// Flush lets go what Send queued. It is called after Send without the lock,
+	// perhaps once more than is needed. It never blocks either.
+	Flush()
 }
 
 // Pending is one command that waits or is on its way.

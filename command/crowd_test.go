@@ -156,6 +156,8 @@ type pipe struct {
 	down bool
 }
 
+func (*pipe) Flush() {}
+
 func (p *pipe) Send(c *protocol.Command) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -184,6 +184,8 @@ type link struct {
 	onSend func() // nil = nothing
 }
 
+func (*link) Flush() {}
+
 func (l *link) Send(c *protocol.Command) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -270,6 +270,7 @@ func (s *Service) send(c *command, d *device) bool {
 	if !ok {
 		return false
 	}
+	s.later = append(s.later, d.link.Flush)
 	c.attempt++
 	c.state = sent
 	c.boot = d.boot

@@ -77,6 +77,35 @@ func (l *link) ack(call *direct) {
 	}
 	l.out = call.space[:0]
 	l.gather()
+	l.writeNow(call)
+}
+
+// Flush lets what Send queued go, on the goroutine of whoever has the command: as
+// far as the socket takes it at once. It never waits for a peer either.
+func (l *link) Flush() {
+	defer l.rescueWriter()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.out) == 0 || l.writing || l.over:
+		return
+	case l.conn.raw == nil || l.ending || l.saidClose.Load():
+		l.kick()
+		return
+	}
+	batch, call := l.out, calls.Get().(*direct)
+	l.writeNow(call)
+	calls.Put(call)
+	recycle(batch)
+}
+
+// calls are for Flush, which runs on any goroutine.
+var calls = sync.Pool{New: func() any { return &direct{} }}
+
+// writeNow writes what is queued as far as the socket takes it at once, and leaves
+// the rest to the writer. Called with mu held, while no writer runs; it is free in
+// between.
+func (l *link) writeNow(call *direct) {
 	batch, frames := l.out, l.frames
 	l.out, l.frames, l.writing = nil, 0, true
 	l.mu.Unlock()

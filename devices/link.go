@@ -158,8 +158,13 @@ func (l *link) farewell(reason string, holdOff uint64, code protocol.CloseCode, 
 	l.endLocked(code, text)
 }
 
-// Send queues a command: the command service's way to the device.
-func (l *link) Send(c *protocol.Command) bool { return l.send(c) }
+// Send queues a command and Flush lets it go: the command service's way to the
+// device.
+func (l *link) Send(c *protocol.Command) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.putLocked(c)
+}
 
 func (l *link) info() LinkInfo {
 	l.mu.Lock()

@@ -30,12 +30,24 @@ func (l *link) send(f protocol.Frame) bool {
 }
 
 func (l *link) sendLocked(f protocol.Frame) bool {
+	if !l.putLocked(f) {
+		return false
+	}
+	l.kick()
+	return true
+}
+
+// putLocked queues a frame for whoever writes next.
+func (l *link) putLocked(f protocol.Frame) bool {
 	if l.ending {
 		return false
 	}
 	buf := buffers.Get().(*[]byte)
 	*buf = protocol.Append((*buf)[:0], f)
-	ok := l.queueLocked(opBinary, *buf)
+	ok := l.fits(len(*buf))
+	if ok {
+		l.appendFrame(opBinary, *buf)
+	}
 	buffers.Put(buf)
 	return ok
 }
@@ -47,19 +59,22 @@ func (l *link) queue(opcode byte, payload []byte) {
 	l.mu.Unlock()
 }
 
-func (l *link) queueLocked(opcode byte, payload []byte) bool {
-	if l.ending {
-		return false
+func (l *link) queueLocked(opcode byte, payload []byte) {
+	if !l.ending && l.fits(len(payload)) {
+		l.appendFrame(opcode, payload)
+		l.kick()
 	}
-	if l.frames >= maxQueuedFrames || len(l.out)+len(payload) > maxQueuedBytes {
+}
+
+// fits reports whether there is room for one more frame, and else cuts the link.
+func (l *link) fits(size int) bool {
+	if l.frames >= maxQueuedFrames || len(l.out)+size > maxQueuedBytes {
 		l.hub.Counters.SlowPeers.Add(1)
 		l.hub.log.Warn("link cut: the device does not read", "device", l.device.id, "frames", l.frames, "bytes", len(l.out))
 		l.code = protocol.CloseOverloaded
 		l.cutLocked("does not read")
 		return false
 	}
-	l.appendFrame(opcode, payload)
-	l.kick()
 	return true
 }
 

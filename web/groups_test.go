@@ -16,6 +16,8 @@ type link struct {
 	code   protocol.ResultCode
 }
 
+func (link) Flush() {}
+
 func (l link) Send(c *protocol.Command) bool {
 	go l.h.commands.Answered(l.device, &protocol.Result{ID: c.ID, Code: l.code, Records: c.Records})
 	return true

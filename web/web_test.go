@@ -272,6 +272,8 @@ func TestLiveFeed(t *testing.T) {
 // lamp is a device that answers every command at once.
 type lamp struct{ h *home }
 
+func (lamp) Flush() {}
+
 func (l lamp) Send(c *protocol.Command) bool {
 	go l.h.commands.Answered("lamp", &protocol.Result{ID: c.ID, Records: c.Records})
 	return true

@@ -25,6 +25,8 @@ type lampDevice struct {
 	id string
 }
 
+func (lampDevice) Flush() {}
+
 func (d lampDevice) Send(c *protocol.Command) bool {
 	go d.h.cmds.Answered(d.id, &protocol.Result{ID: c.ID, Records: c.Records})
 	return true
@@ -304,6 +306,8 @@ func TestHomeAssistantRestarts(t *testing.T) {
 
 // silentDevice takes commands and says nothing.
 type silentDevice struct{}
+
+func (silentDevice) Flush() {}
 
 func (silentDevice) Send(*protocol.Command) bool { return true }
 

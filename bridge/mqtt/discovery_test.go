@@ -73,6 +73,8 @@ type asked struct {
 	ch chan string
 }
 
+func (asked) Flush() {}
+
 func (a asked) Send(c *protocol.Command) bool {
 	var set []string
 	for _, r := range c.Records {

@@ -193,7 +193,7 @@ func (b *Bridge) announceGateway(l *link) error {
 		document(bridgeInfo{Gateway: b.names.Gateway, Version: b.o.Version, Protocol: "hearthgate.v1"}), true}
 	resend := b.plan.resend[gatewayKey]
 	delete(b.plan.resend, gatewayKey)
-	_, err := b.tell(l, gatewayKey, b.telling(gatewayKey, b.names.Itself()), []message{info}, keep, resend)
+	_, err := b.tell(l, gatewayKey, b.telling(gatewayKey, b.names.Itself(b.o.Registry.Scenes()...)), []message{info}, keep, resend)
 	return err
 }
 

@@ -147,6 +147,7 @@ func New(o Options) (*Bridge, error) {
 		b.status.Broker = "embedded"
 	}
 	o.Registry.Watch(b.deviceChanged)
+	o.Registry.WatchGroups(func() { b.deviceChanged(gatewayKey, registry.Updated) }) // which has the scenes
 	o.Store.OnEra(b.storageChanged)
 	o.Commands.Register(askerName, b.results)
 	return b, nil

@@ -92,3 +92,27 @@ func TestGroupsAndScenesOverMQTT(t *testing.T) {
 		})
 	}
 }
+
+func TestASceneIsAnEntityAsLongAsItIsThere(t *testing.T) {
+	m := startMosquitto(t, true, "")
+	h := newHome(t)
+	h.add("lamp", lamp)
+	c := newClient(t, m.dial, "homeassistant/#")
+	h.run(Options{Broker: "mqtt://" + m.addr})
+	config := "homeassistant/device/hg_" + h.store.GatewayID() + "/config"
+	c.expectThat("the gateway", func(x heard) bool { return x.topic == config })
+	film := registry.Scene{ID: "film", Set: []registry.SceneValue{{Device: "lamp", Name: "desk/on", Value: protocol.Bool(false)}}}
+	if err := h.reg.PutScene(film); err != nil {
+		t.Fatal(err)
+	}
+	c.expectThat("the scene", func(x heard) bool {
+		return x.topic == config && strings.Contains(x.payload, `"command_topic":"hearthgate/scene/film/set"`)
+	})
+	if err := h.reg.RemoveScene("film"); err != nil {
+		t.Fatal(err)
+	}
+	c.expectThat("that it goes", func(x heard) bool {
+		return x.topic == config && strings.Contains(x.payload, `"scene-film":{"platform":"scene"}`)
+	})
+	c.expectThat("that it is gone", func(x heard) bool { return x.topic == config && !strings.Contains(x.payload, "scene-film") })
+}

@@ -47,6 +47,7 @@ var platforms = map[string]platform{
 		"command_topic": topic, "command_template": template, "payload_press": text, "retain": boolean,
 		"device_class": oneOf("identify", "restart", "update"),
 	}, nil, false},
+	"scene": {[]string{"command_topic"}, keys{"command_topic": topic, "payload_on": text, "retain": boolean}, nil, false},
 	"event": {[]string{"state_topic", "event_types"}, keys{
 		"state_topic": topic, "value_template": template, "event_types": texts, "device_class": oneOf("button", "doorbell", "motion"),
 	}, nil, false},

@@ -1,8 +1,13 @@
 package hass
 
-// Itself is the gateway.
-func (n Names) Itself() Thing {
+import "github.com/hearthgate/hearthgate/registry"
+
+// Itself is the gateway, with what belongs to the home and to no device.
+func (n Names) Itself(scenes ...registry.Scene) Thing {
 	t := Thing{names: n, node: n.gatewayNode(), entities: n.gatewayEntities()}
+	for _, s := range scenes {
+		t.entities = append(t.entities, n.scene(s))
+	}
 	t.device = (&object{}).list("identifiers", []string{t.node}).text("name", "Hearthgate").text("manufacturer", "Hearthgate").
 		text("model", "Gateway").text("sw_version", n.Version).end()
 	t.availability.raw("availability", []byte("["+n.gatewayAvailable()+"]"))
@@ -67,4 +72,16 @@ func (n Names) gatewayEntities() (es []entity) {
 		health(o, "{{ value_json.card_years | default('None') }}")
 	})
 	return es
+}
+
+// scene is an entity that starts it. Its key has a prefix, so that no scene is
+// taken for one of the gateway's own.
+func (n Names) scene(s registry.Scene) entity {
+	e := entity{key: "scene-" + s.ID, platform: "scene"}
+	e.body.text("unique_id", n.gatewayNode()+"_"+e.key)
+	e.body.text("default_entity_id", "scene."+slug(s.ID))
+	e.body.text("name", s.Name)
+	e.body.text("command_topic", n.Base+"/scene/"+s.ID+"/set")
+	e.reliably()
+	return e
 }

@@ -206,7 +206,7 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	g.wait.Go(func() { g.keys.Run(inner) })
 	g.wait.Go(func() { watchClock(inner, g.store, g.log) })
-	g.wait.Go(func() { g.watchMemory(inner) })
+	g.wait.Go(func() { watchMemory(inner) })
 	g.runMQTT(inner, failed)
 
 	var err error

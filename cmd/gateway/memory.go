@@ -8,72 +8,80 @@ import (
 	"time"
 )
 
-// crowded is how many sessions must have begun to be worth a collection.
-const crowded = 100
-
 // watchMemory trades memory for time where that is cheap, both ways.
-func (g *gateway) watchMemory(ctx context.Context) {
-	const every = 2 * time.Second
-	tick := time.NewTicker(every)
+func watchMemory(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	arrivals := arrivals{starting: true}
-	heap := heap{percent: 100, fixed: os.Getenv("GOGC") != ""}
+	idle := idle{quiet: 256 << 10, worth: 4 << 20}
+	pace := pace{percent: 100, fixed: os.Getenv("GOGC") != ""}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if arrivals.settled(g.hub.Counters.Accepted.Load()) {
+		heap := readHeap()
+		if idle.surplus(heap) {
 			debug.FreeOSMemory()
+			heap = readHeap()
 		}
-		heap.pace()
+		pace.set(heap.live)
 	}
 }
 
-// arrivals tells when the start, or a crowd that came, is over: then what only
-// their coming needed goes back to the system. The runtime would do so by itself
-// in the course of minutes, but it keeps room for as much again as is in use, and
-// after a storm that room was touched: on a small machine it is the greater part
-// of what a link at rest seems to take. It costs one collection a crowd.
-type arrivals struct {
-	starting      bool
-	before, given uint64 // sessions that had begun at the last look; when memory was given back
+// heap is what the runtime says of its heap, in bytes.
+type heap struct {
+	made  uint64 // all that was ever allocated
+	live  uint64 // what the last collection found in use
+	taken uint64 // from the system: objects, dead ones too, and room for more
 }
 
-func (a *arrivals) settled(sessions uint64) bool {
-	quiet := sessions == a.before
-	a.before = sessions
-	if !quiet || !a.starting && sessions-a.given < crowded {
-		return false
+func readHeap() heap {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
 	}
-	a.starting, a.given = false, sessions
-	return true
+	metrics.Read(s)
+	return heap{made: s[0].Value.Uint64(), live: s[1].Value.Uint64(), taken: s[2].Value.Uint64() + s[3].Value.Uint64()}
+}
+
+// idle tells when a start, a storm of devices or another great work is over:
+// then what only it needed goes back to the system. The runtime would do so by
+// itself in the course of minutes, but it keeps room for as much again as is in
+// use: on a small machine that is the greater part of what a link at rest seems
+// to take. It costs one collection, and at most one in half a minute.
+type idle struct {
+	quiet uint64 // allocated since the last look at most, when nothing much is done
+	worth uint64 // not in use at least, to be worth a collection
+	made  uint64 // at the last look
+}
+
+func (i *idle) surplus(h heap) bool {
+	since := h.made - i.made
+	i.made = h.made
+	return since <= i.quiet && h.taken >= h.live+i.worth
 }
 
 // headroom is how much garbage may gather before it is collected. The runtime's
 // rule, as much as is in use, makes a small gateway under load collect several
 // times a second, a twelfth of its time; one with a large heap keeps to that
-// rule. One that rests does not get there: it is collected every two minutes.
+// rule. One that rests does not get there.
 const headroom = 32 << 20
 
-// heap keeps GOGC at what headroom asks for, unless the environment has set it.
-type heap struct {
+// pace keeps GOGC at what headroom asks for, unless the environment has set it.
+type pace struct {
 	percent int
 	fixed   bool
 }
 
-func (h *heap) pace() {
-	if h.fixed {
-		return
-	}
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	percent := collectAt(live[0].Value.Uint64())
-	if 4*percent < 5*h.percent && 5*percent > 4*h.percent {
+func (p *pace) set(live uint64) {
+	percent := collectAt(live)
+	if p.fixed || 4*percent < 5*p.percent && 5*percent > 4*p.percent {
 		return // setting it stops everyone for a moment
 	}
-	h.percent = percent
+	p.percent = percent
 	debug.SetGCPercent(percent)
 }
 

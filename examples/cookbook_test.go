@@ -130,10 +130,7 @@ func setTable(t *testing.T, title string) *kitchen {
 	case "Home Assistant, Node-RED or openHAB on another machine":
 		alone()
 		k.replace = []string{"0.0.0.0:1883", broker, "GATEWAY", "127.0.0.1"}
-		before := start(t, exec.Command(filepath.Join(bin, "hearthgate"), "serve", "--data", data,
-			"--listen.https", https, "--listen.http", http, "--mqtt.listen", broker))
-		until(t, "the gateway runs", func() bool { return strings.Contains(before.out.String(), "hearthgate is running") })
-		before.stop(syscall.SIGTERM)
+		leaveBehind(t, data)
 	case "Another broker, and TLS":
 		alone()
 		k.replace = []string{"listener 8883", "user root\nlistener " + port + " 127.0.0.1", "8883", port}
@@ -146,7 +143,11 @@ func setTable(t *testing.T, title string) *kitchen {
 		data = h.data
 		_, port, _ = net.SplitHostPort(h.broker)
 		k.home = observe(t, h.broker, "hearthgate/#")
-		k.replace = []string{"127.0.0.1:8080", h.http, "/srv/home", filepath.Join(k.dir, "home")}
+		other := filepath.Join(k.dir, "other")
+		k.replace = []string{"127.0.0.1:8080", h.http, "/srv/home", filepath.Join(k.dir, "home"), "/srv/other", other}
+		if title == "Move the history alone" {
+			leaveBehind(t, other)
+		}
 		for _, id := range []string{"kitchen-plug/socket", "living-room-lamp/light", "garden-sensor/interval"} {
 			k.home.wait("hearthgate/device/"+id+"/state", "")
 		}
@@ -157,6 +158,15 @@ func setTable(t *testing.T, title string) *kitchen {
 	}
 	k.startShell(append(env, "HEARTHGATE_DATA="+data, "PASSWORD=correct horse", "XDG_CONFIG_HOME="+k.dir))
 	return k
+}
+
+// leaveBehind makes the data of a gateway that does not run.
+func leaveBehind(t *testing.T, data string) {
+	t.Helper()
+	p := start(t, exec.Command(filepath.Join(bin, "hearthgate"), "serve", "--data", data,
+		"--listen.https", "127.0.0.1:0", "--listen.http", "", "--mqtt.listen", ""))
+	until(t, "the gateway runs", func() bool { return strings.Contains(p.out.String(), "hearthgate is running") })
+	p.stop(syscall.SIGTERM)
 }
 
 func (k *kitchen) write(name, text string) {

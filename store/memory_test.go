@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -484,4 +485,145 @@ func copyOf(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// weather is what a disk does: it changes at random.
+type weather struct {
+	mu    sync.Mutex
+	fails error
+	mute  time.Time // nothing returns until then
+}
+
+func (w *weather) fault() error {
+	w.mu.Lock()
+	err, left := w.fails, time.Until(w.mute)
+	w.mu.Unlock()
+	if left > 0 {
+		time.Sleep(left)
+	}
+	return err
+}
+
+func (w *weather) change(rng *rand.Rand) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fails, w.mute = nil, time.Time{}
+	switch rng.IntN(4) {
+	case 0:
+		w.fails = syscall.EIO
+	case 1:
+		w.fails = syscall.ENOSPC
+	case 2:
+		w.mute = time.Now().Add(time.Duration(rng.Int64N(int64(40 * time.Second))))
+		if rng.IntN(2) == 0 {
+			w.fails = syscall.EIO
+		}
+	}
+}
+
+func (w *weather) clear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fails, w.mute = nil, time.Time{}
+}
+
+// Devices come and go while the disk does what it likes, some sessions go on in
+// an era that is over: what is said to be stored is, nothing is stored twice, and
+// when the weather clears all of it is there.
+func TestAnyWeather(t *testing.T) {
+	for name, logIn := range map[string]store.LogIn{"files": store.Files, "bolt": store.InBolt} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(12) {
+				synctest.Test(t, func(t *testing.T) { anyWeather(t, logIn, rand.New(rand.NewPCG(seed, 1))) })
+			}
+		})
+	}
+}
+
+func anyWeather(t *testing.T, logIn store.LogIn, rng *rand.Rand) {
+	disk, w := segmenttest.Reborn(nil), &weather{}
+	disk.Fault = func(what, _ string) error {
+		if what == "read" || what == "list" {
+			return nil
+		}
+		return w.fault()
+	}
+	dir := t.TempDir()
+	o := store.Options{Dir: dir, Commit: time.Duration(rng.IntN(2)) * time.Second, LogIn: logIn}
+	s, err := store.OpenOn(o, disk, 8<<10, 8<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	if logIn == store.InBolt {
+		s.SetFault(w.fault)
+	}
+	tail, err := s.Tail("mqtt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := followed(t, tail)
+	a := keep(s, "a")
+	said := 0
+	for range 400 {
+		switch rng.IntN(12) {
+		case 0:
+			w.change(rng)
+		case 1:
+			a.connect()
+		case 2:
+			a.stray(rng)
+		case 3:
+			time.Sleep(time.Duration(rng.Int64N(int64(15 * time.Second))))
+		default:
+			a.say()
+			said++
+			time.Sleep(time.Duration(rng.Int64N(int64(500 * time.Millisecond))))
+		}
+		if rng.IntN(40) == 0 {
+			synctest.Wait()
+			stored, _, _ := a.told()
+			var image segmenttest.Image
+			if logIn == store.Files {
+				image = disk.Content()
+			}
+			if seqs := seqsOf(t, copyOf(t, dir), image); uint64(len(seqs)) < stored {
+				t.Fatalf("told that %d are on disk, %d are", stored, len(seqs))
+			}
+		}
+	}
+	w.clear()
+	time.Sleep(time.Minute) // what hangs returns
+	a.connect()
+	time.Sleep(5 * time.Second)
+	if stored, _, pending := a.told(); stored != uint64(said) || pending != 0 {
+		t.Errorf("%d of %d stored, %d pending, %+v", stored, said, pending, s.Health())
+	}
+	if n, _ := reader.saw(); n != said {
+		t.Errorf("the reader saw %d of %d", n, said)
+	}
+	end(t, s)
+	<-reader.wait
+	var image segmenttest.Image
+	if logIn == store.Files {
+		image = disk.Content()
+	}
+	seqs := seqsOf(t, dir, image)
+	slices.Sort(seqs)
+	if len(seqs) != said || len(slices.Compact(seqs)) != said {
+		t.Errorf("%d of %d in the log", len(seqs), said)
+	}
+}
+
+// stray sends in a session of an era that may be over.
+func (k *keeper) stray(rng *rand.Rand) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.kept) == 0 || k.era == k.s.Era() && rng.IntN(2) == 0 {
+		return
+	}
+	was := k.era
+	k.era = max(2, k.era-store.Era(rng.IntN(3)))
+	k.send(k.kept[len(k.kept)-1])
+	k.era = was
 }

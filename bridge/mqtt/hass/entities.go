@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
@@ -147,9 +149,31 @@ func (b *describer) begin(c *protocol.Component, attribute, platform, class stri
 	e := entity{key: key, platform: platform}
 	e.body.text("unique_id", b.node(b.d.ID)+"_"+key)
 	e.body.text("default_entity_id", platform+"."+slug(b.d.ID+"_"+strings.TrimPrefix(key, "_")))
-	e.body.text("name", nameOf(c, attribute, platform, class))
+	b.name(&e, nameOf(c, attribute, platform, class))
 	e.body.text("device_class", class)
 	return e
+}
+
+// name writes the name. Home Assistant puts that of the device in front, so it
+// does not stand here again; what is called like its device is its main feature
+// and has none.
+func (b *describer) name(e *entity, name string) {
+	device := orElse(b.d.Name, b.d.ID)
+	switch rest, same := cutPrefixFold(name, device); {
+	case same && rest == "":
+		e.body.null("name")
+	case same && rest[0] == ' ' && strings.TrimSpace(rest) != "":
+		e.body.text("name", capital(strings.TrimSpace(rest)))
+	default:
+		e.body.text("name", name)
+	}
+}
+
+func cutPrefixFold(s, prefix string) (rest string, ok bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
 }
 
 // nameOf is "" where Home Assistant names the entity after its class by itself,
@@ -174,7 +198,12 @@ func spoken(id string) string {
 	if s == "" {
 		return id
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return capital(s)
+}
+
+func capital(s string) string {
+	first, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[n:]
 }
 
 // finish writes what comes last and takes the entity in.

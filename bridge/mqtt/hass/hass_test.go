@@ -261,6 +261,23 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// Home Assistant puts the name of the device in front of each entity's.
+func TestNamesDoNotRepeatTheDevice(t *testing.T) {
+	for name, want := range map[string]string{
+		"Lamp": `"name":"Lamp"`, "Kitchen": `"name":null`, "kitchen": `"name":null`, "Kitchen lamp": `"name":"Lamp"`, "kitchen über-light": `"name":"Über-light"`,
+		"Kitchenette": `"name":"Kitchenette"`, "Kitchen ": `"name":"Kitchen "`, "Küche": `"name":"Küche"`, "Kitche": `"name":"Kitche"`,
+	} {
+		d := device(t, protocol.Component{ID: "it", Kind: "switch", Name: name})
+		m := names.Device(d).Whole(nil)
+		if err := hacheck.Device(m.Topic, names.Prefix, m.Payload); err != nil {
+			t.Errorf("Home Assistant would refuse it: %v", err)
+		}
+		if !strings.Contains(string(m.Payload), `kitchen_sensor_it",`+want) {
+			t.Errorf("%q: want %s in %s", name, want, m.Payload)
+		}
+	}
+}
+
 // What users have is made of these: if a line changes, so does something that
 // they have built upon.
 func TestIdentitiesStay(t *testing.T) {

@@ -50,7 +50,7 @@ type lifecycle struct {
 	Since    int64               `json:"since"`
 	Cause    string              `json:"cause,omitempty"`
 	NextWake int64               `json:"next_wake,omitempty"`
-	Seen     int64               `json:"seen,omitempty"` // when it was there last
+	Seen     int64               `json:"seen,omitempty"` // when it was there last, if that is neither now nor since
 	Restarts uint64              `json:"restarts,omitempty"`
 	Gaps     uint64              `json:"gaps,omitempty"` // how often it had to drop data
 }

@@ -242,13 +242,13 @@ func (c *composer) addPresence(d registry.Device, p store.PresenceChange, known 
 }
 
 // addCounts appends the lifecycle if something is counted now that it does not
-// say. That a device is there must have been said before.
+// say, and of a device that is there anyway: that it still is.
 func (c *composer) addCounts(d registry.Device, p store.PresenceChange, known bool) {
 	v := c.view(d.ID)
 	if v == nil {
 		return
 	}
-	if life := document(c.life(d, p, known)); !bytes.Equal(life, v.life) {
+	if life := document(c.life(d, p, known)); p.State == store.Online || !bytes.Equal(life, v.life) {
 		v.life = life
 		if !v.presence {
 			c.owned = append(c.owned, ownedTopic{d.ID, v.lifecycle})
@@ -259,8 +259,11 @@ func (c *composer) addCounts(d registry.Device, p store.PresenceChange, known bo
 
 func (c *composer) life(d registry.Device, p store.PresenceChange, known bool) lifecycle {
 	l := lifecycleOf(d, p, known)
-	if c.seen != nil {
-		l.Seen = c.seen(d.ID, p, time.Now())
+	if c.seen == nil {
+		return l
+	}
+	if seen := c.seen(d.ID, p, time.Now()); l.State != store.Online && seen != l.Since {
+		l.Seen = seen
 	}
 	return l
 }

@@ -15,7 +15,8 @@ func (b *describer) diagnostics() {
 	}
 	b.diagnostic("last_seen", "sensor", "Last seen", func(o *object) {
 		o.text("device_class", "timestamp").text("state_topic", life)
-		o.text("value_template", "{{ (value_json.seen / 1000) | as_datetime if value_json.seen is defined else 'None' }}")
+		o.text("value_template", "{% if value_json.state == 'online' %}{{ now() }}{% elif value_json.seen is defined %}{{ (value_json.seen / 1000) | as_datetime }}"+
+			"{% elif value_json.state in ('sleeping', 'lost') %}{{ (value_json.since / 1000) | as_datetime }}{% else %}None{% endif %}")
 		o.bool("enabled_by_default", false) // changes all the time
 	})
 	b.diagnostic("restarts", "sensor", "Restarts", func(o *object) {

@@ -45,8 +45,8 @@ func Decode(b []byte, l Limits) (Frame, error) {
 	if err := strict().Wellformed(b); err != nil {
 		return nil, notCBOR(err)
 	}
-	f, refusal := index(b, l)
-	if refusal != nil {
+	var f fields
+	if refusal := f.index(b, l); refusal != nil {
 		return nil, refusal
 	}
 	frame := f.frame()
@@ -121,19 +121,19 @@ func (f *fields) frame() Frame {
 // index checks the form of a frame, [type, {key: value, …}] with unsigned keys,
 // no key twice (in the body or in a record) and UTF-8 everywhere, and notes
 // where the value of each key of the protocol begins.
-func index(b []byte, l Limits) (*fields, *Refusal) {
+func (f *fields) index(b []byte, l Limits) *Refusal {
 	r := cbor.NewReader(b, 0)
 	if n, err := r.Array(); err != nil || n != 2 {
-		return nil, malformed("not an array of type and body")
+		return malformed("not an array of type and body")
 	}
 	typ, err := r.Uint()
 	if err != nil {
-		return nil, malformed("the type is not an unsigned integer")
+		return malformed("the type is not an unsigned integer")
 	}
-	f := &fields{b: b, typ: Type(typ), limits: l, body: r.Offset()}
+	*f = fields{b: b, typ: Type(typ), limits: l, body: r.Offset()}
 	pairs, err := r.Map()
 	if err != nil {
-		return nil, malformed("the body is not a map")
+		return malformed("the body is not a map")
 	}
 	var keys keySet
 	keys.start(b)
@@ -141,13 +141,13 @@ func index(b []byte, l Limits) (*fields, *Refusal) {
 		at := r.Offset()
 		key, err := r.Uint()
 		if err != nil {
-			return nil, malformed("a body key is not an unsigned integer")
+			return malformed("a body key is not an unsigned integer")
 		}
 		if key < uint64(len(f.at)) {
 			f.at[key] = r.Offset()
 		}
 		if !keys.add(cbor.Head{Major: cbor.Uint, Arg: key}, at) {
-			return nil, malformed("body key " + number(key) + " twice")
+			return malformed("body key " + number(key) + " twice")
 		}
 		if key == f.typ.records() {
 			err = indexRecords(b, &r)
@@ -155,13 +155,13 @@ func index(b []byte, l Limits) (*fields, *Refusal) {
 			err = r.Skip()
 		}
 		if err != nil {
-			return nil, notCBOR(err)
+			return notCBOR(err)
 		}
 	}
 	if keys.repeated() {
-		return nil, malformed("a body key twice")
+		return malformed("a body key twice")
 	}
-	return f, nil
+	return nil
 }
 
 // records is the body key that holds records, one that no frame has if none does.

@@ -18,6 +18,7 @@ var (
 	haTriggers = map[string][]string{
 		"mqtt":          {"topic", "payload", "value_template", "qos", "encoding"},
 		"state":         {"entity_id", "from", "to", "not_from", "not_to", "for", "attribute"},
+		"time":          {"at", "weekday"},
 		"numeric_state": {"entity_id", "above", "below", "for", "attribute", "value_template"},
 	}
 	haConditions = map[string][]string{
@@ -26,6 +27,8 @@ var (
 	haActions = map[string][]string{ // the keys of data
 		"mqtt.publish":                   {"topic", "payload", "evaluate_payload", "qos", "retain"},
 		"persistent_notification.create": {"title", "message", "notification_id"},
+		"lock.lock":                      {"code"},
+		"cover.close_cover":              {},
 		"light.turn_on":                  {"brightness_pct", "brightness", "color_temp_kelvin", "effect", "rgb_color"},
 	}
 	haCards = map[string][]string{
@@ -34,13 +37,19 @@ var (
 		"history-graph": {"entities", "title", "hours_to_show", "min_y_axis", "max_y_axis"},
 	}
 	haFeatures = map[string]string{ // and the platform that has it
-		"light-brightness": "light",
-		"light-color-temp": "light",
-		"numeric-input":    "number",
+		"light-brightness":   "light",
+		"light-color-temp":   "light",
+		"target-temperature": "climate",
+		"cover-open-close":   "cover",
+		"cover-position":     "cover",
+		"fan-speed":          "fan",
+		"lock-commands":      "lock",
+		"numeric-input":      "number",
 	}
 	haSceneKeys = map[string][]string{ // the attributes that a scene may set
-		"light":  {"state", "brightness", "color_temp_kelvin", "rgb_color", "effect"},
-		"switch": {"state"},
+		"light":   {"state", "brightness", "color_temp_kelvin", "rgb_color", "effect"},
+		"climate": {"state", "temperature", "preset_mode"},
+		"switch":  {"state"},
 	}
 )
 
@@ -210,6 +219,9 @@ func (h *haHome) automation(triggers, conditions, actions []map[string]any) {
 		h.names(data)
 		if target, ok := action["target"].(map[string]any); ok {
 			h.names(target)
+			if id, _ := target["entity_id"].(string); platform(id) != platform(name) {
+				h.t.Errorf("%s: %s is nothing for %s", h.where, id, name)
+			}
 		}
 		if name == "mqtt.publish" {
 			topic, _ := data["topic"].(string)

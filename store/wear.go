@@ -37,8 +37,8 @@ type Wear struct {
 	CommitsToday uint64  //
 	SamplesToday uint64  // records of committed entries
 	BytesEver    uint64  // since the store was made
-	PerSample    float64 // bytes, of today and yesterday
-	GBYear       float64 // at the rate of today and yesterday; 0 = watched for too short a time
+	PerSample    float64 // bytes, of today and yesterday, without new segments of the log
+	GBYear       float64 // likewise, at that rate; 0 = watched for too short a time
 	LifeYears    float64 // of a 32 GB card of 1,000 erasures at that rate; 0 likewise
 
 	Position  uint64    // of the last entry
@@ -53,6 +53,7 @@ type counts struct {
 	Commits uint64 `cbor:"3,keyasint,omitempty"`
 	Samples uint64 `cbor:"4,keyasint,omitempty"`
 	Watched uint64 `cbor:"5,keyasint,omitempty"` // ms
+	Once    uint64 `cbor:"6,keyasint,omitempty"` // of Bytes, what new segments cost: not to be reckoned with again
 }
 
 func (c *counts) add(o counts) {
@@ -61,10 +62,11 @@ func (c *counts) add(o counts) {
 	c.Commits += o.Commits
 	c.Samples += o.Samples
 	c.Watched += o.Watched
+	c.Once += o.Once
 }
 
 func (c counts) less(o counts) counts {
-	return counts{c.Bytes - o.Bytes, c.Syncs - o.Syncs, c.Commits - o.Commits, c.Samples - o.Samples, c.Watched - o.Watched}
+	return counts{c.Bytes - o.Bytes, c.Syncs - o.Syncs, c.Commits - o.Commits, c.Samples - o.Samples, c.Watched - o.Watched, c.Once - o.Once}
 }
 
 // wearRow is what is written down.
@@ -107,6 +109,7 @@ func (s *Store) countWear(now time.Time) {
 		st := s.segments.Stats()
 		since.Bytes += st.Written
 		since.Syncs += st.Writes
+		since.Once = st.Made
 	}
 	news := since.less(w.counted)
 	w.counted = since
@@ -148,11 +151,12 @@ func (s *Store) Wear() Wear {
 	}
 	both := row.Yesterday
 	both.add(row.Today)
+	lasting := float64(both.Bytes - both.Once)
 	if both.Samples > 0 {
-		w.PerSample = float64(both.Bytes) / float64(both.Samples)
+		w.PerSample = lasting / float64(both.Samples)
 	}
-	if watched := time.Duration(both.Watched) * time.Millisecond; watched >= wearWatched && both.Bytes > 0 {
-		year := float64(both.Bytes) / watched.Hours() * 24 * 365
+	if watched := time.Duration(both.Watched) * time.Millisecond; watched >= wearWatched && lasting > 0 {
+		year := lasting / watched.Hours() * 24 * 365
 		w.GBYear = year / 1e9
 		w.LifeYears = cardBytes * cardErasures / cardAmplification / year
 	}

@@ -115,6 +115,7 @@ func (l *Log) make(size int64) (name string, err error) {
 	}
 	l.mu.Lock()
 	l.stats.Written += uint64(size)
+	l.stats.Made += uint64(size)
 	l.mu.Unlock()
 	return name, nil
 }

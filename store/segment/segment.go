@@ -73,6 +73,7 @@ type Stats struct {
 	Bytes    int64  // of the segments in use
 	Unsealed int64  // of those with records that are in the log alone
 	Written  uint64 // bytes handed to the file system
+	Made     uint64 // of them, zeros of new segments
 	Writes   uint64 // each with its sync
 	Begun    uint64 // segments
 	Dropped  uint64 // segments that went although somebody might want to read them

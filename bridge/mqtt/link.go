@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -154,9 +153,6 @@ func (l *link) publish(m message, done func(error)) {
 		return
 	}
 	if l.direct != nil {
-		if m.retained {
-			m.payload = bytes.Clone(m.payload) // the broker keeps it, but not the batch around it
-		}
 		done(l.direct.Publish(m.topic, m.retained, m.payload))
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -18,7 +19,7 @@ import (
 func rawValue(v protocol.Value) json.RawMessage { return v.AppendJSON(nil) }
 
 // span reads ?from and ?to: RFC 3339, seconds since 1970, or a duration back
-// from now ("24h"). Without them it is everything.
+// from now ("24h", "7d"). Without them it is everything.
 func span(r *http.Request) (from, to time.Time, err error) {
 	now := time.Now()
 	from, to = time.Unix(0, 0), now.Add(24*time.Hour)
@@ -42,13 +43,19 @@ func moment(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-d.Abs()), nil
 	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.Add(-time.Duration(n) * 24 * time.Hour), nil
+		}
+	}
 	if f, err := strconv.ParseFloat(s, 64); err == nil && f >= 0 && f < 1e11 {
 		return time.UnixMilli(int64(f * 1000)), nil
 	}
-	return now, fmt.Errorf("want 2026-01-31T12:00:00Z, seconds since 1970 or a time back such as 24h, not %q", s)
+	return now, fmt.Errorf("want 2026-01-31T12:00:00Z, seconds since 1970 or a time back such as 24h or 7d, not %q", s)
 }
 
-// history: ?name=temperature, ?from, ?to, ?limit (10,000 if not said).
+// history: ?name=temperature, ?from, ?to, and either ?limit (10,000 if not said)
+// of samples or ?width of a chart, whose last day it is if no span is said.
 func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	d, err := a.device(r)
 	if err != nil {
@@ -58,12 +65,41 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := r.URL.Query().Get("name")
+	q := r.URL.Query()
+	name := q.Get("name")
 	if name == "" {
 		return problem(http.StatusBadRequest, "name: say which value, such as ?name=temperature")
 	}
+	width, err := widthOf(r)
+	if err != nil {
+		return err
+	}
+	if width == 0 {
+		return a.rawHistory(w, r, d, name, from, to)
+	}
+	if q.Get("limit") != "" {
+		return problem(http.StatusBadRequest, "limit and width exclude each other: a chart has as many points as its width needs")
+	}
+	if q.Get("to") == "" {
+		to = time.Now()
+	}
+	if q.Get("from") == "" {
+		from = to.Add(-24 * time.Hour)
+	}
+	c, err := a.chart(r.Context(), d, name, from, to, width)
+	if err != nil {
+		return err
+	}
+	if err := a.known(d, name, len(c.samples)+len(c.rows)); err != nil {
+		return err
+	}
+	return writeChart(w, d, name, c)
+}
+
+func (a *API) rawHistory(w http.ResponseWriter, r *http.Request, d registry.Device, name string, from, to time.Time) error {
 	limit := 10_000
 	if s := r.URL.Query().Get("limit"); s != "" {
+		var err error
 		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > 1_000_000 {
 			return problem(http.StatusBadRequest, "limit: want 1 to 1000000, not %q", s)
 		}
@@ -72,35 +108,59 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if points := d.Description.Points(); len(samples) == 0 && len(points) > 0 && d.Description.Point(name) == nil {
-		return unknownName(d.ID, name, points)
+	if err := a.known(d, name, len(samples)); err != nil {
+		return err
 	}
-	return writeSamples(w, d.ID, name, samples)
+	beginSeries(w, d.ID, name).samples(samples)
+	return nil
 }
 
-// writeSamples writes {"device":…,"name":…,"samples":[{"t":s since 1970,"v":…},…]}
-// as it goes: a million of them would be hundreds of megabytes at once.
-func writeSamples(w http.ResponseWriter, device, name string, samples []store.Sample) error {
+// known refuses a name of which nothing was found and that the device does not
+// have.
+func (a *API) known(d registry.Device, name string, found int) error {
+	if points := d.Description.Points(); found == 0 && len(points) > 0 && d.Description.Point(name) == nil {
+		return unknownName(d.ID, name, points)
+	}
+	return nil
+}
+
+// series writes {"device":…,"name":…,"samples":[{"t":s since 1970,"v":…},…]} as it
+// goes: a million of them would be hundreds of megabytes at once.
+type series struct {
+	w http.ResponseWriter
+	b []byte
+}
+
+func beginSeries(w http.ResponseWriter, device, name string) *series {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	b := protocol.Text(device).AppendJSON([]byte(`{"device":`))
-	b = protocol.Text(name).AppendJSON(append(b, `,"name":`...))
-	b = append(b, `,"samples":[`...)
-	for i, s := range samples {
+	return &series{w, protocol.Text(name).AppendJSON(append(b, `,"name":`...))}
+}
+
+func (s *series) samples(all []store.Sample) {
+	s.list("samples", len(all), func(b []byte, i int) []byte {
+		b = appendSeconds(append(b, `{"t":`...), all[i].Time)
+		return append(all[i].Value.AppendJSON(append(b, `,"v":`...)), '}')
+	})
+}
+
+// list writes a list of n things and the end of it all.
+func (s *series) list(name string, n int, add func(b []byte, i int) []byte) {
+	s.b = append(append(append(s.b, `,"`...), name...), `":[`...)
+	for i := range n {
 		if i > 0 {
-			b = append(b, ',')
+			s.b = append(s.b, ',')
 		}
-		b = appendSeconds(append(b, `{"t":`...), s.Time)
-		b = append(s.Value.AppendJSON(append(b, `,"v":`...)), '}')
-		if len(b) >= 32<<10 {
-			if _, err := w.Write(b); err != nil {
-				return nil // the reader went
+		s.b = add(s.b, i)
+		if len(s.b) >= 32<<10 {
+			if _, err := s.w.Write(s.b); err != nil {
+				return // the reader went
 			}
-			b = b[:0]
+			s.b = s.b[:0]
 		}
 	}
-	_, _ = w.Write(append(b, "]}\n"...))
-	return nil
+	_, _ = s.w.Write(append(s.b, "]}\n"...))
 }
 
 // unknownName is for a name that a device neither has nor said in the span.

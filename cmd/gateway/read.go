@@ -79,61 +79,6 @@ func printLive(w io.Writer, line []byte) {
 	}
 }
 
-// spanFlags are --from and --to; query gives them to the API.
-func spanFlags(c *cobra.Command) func() url.Values {
-	from := c.Flags().String("from", "", "beginning: 2026-01-31T12:00:00Z, or a time back such as 24h")
-	to := c.Flags().String("to", "", "end, not included")
-	return func() url.Values {
-		q := url.Values{}
-		if *from != "" {
-			q.Set("from", *from)
-		}
-		if *to != "" {
-			q.Set("to", *to)
-		}
-		return q
-	}
-}
-
-func historyCommand() *cobra.Command {
-	c := &cobra.Command{Use: "history DEVICE NAME", Short: "The values of one name (hearthgate device show lists them)", Args: cobra.ExactArgs(2),
-		Example: "  hearthgate history garden-sensor temperature --from 24h\n  hearthgate history living-room-thermostat thermostat/target"}
-	span := spanFlags(c)
-	limit := c.Flags().Int("limit", 0, "at most so many, the oldest first (default 10000)")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		a, err := adminOf(c)
-		if err != nil {
-			return err
-		}
-		q := span()
-		q.Set("name", args[1])
-		if *limit > 0 {
-			q.Set("limit", fmt.Sprint(*limit))
-		}
-		var out struct {
-			Device  string `json:"device"`
-			Name    string `json:"name"`
-			Samples []struct {
-				T json.Number     `json:"t"`
-				V json.RawMessage `json:"v"`
-			} `json:"samples"`
-		}
-		if err := a.call(c.Context(), "GET", devicePath(args[0], "/history?"+q.Encode()), nil, &out); err != nil {
-			return err
-		}
-		return a.show(out, func(w io.Writer) {
-			for _, s := range out.Samples {
-				t, _ := s.T.Float64()
-				fmt.Fprintf(w, "%s  %s\n", time.UnixMilli(int64(t*1000)).Format("2006-01-02 15:04:05.000"), s.V)
-			}
-			if len(out.Samples) == 0 {
-				fmt.Fprintln(c.ErrOrStderr(), "Nothing in that span.")
-			}
-		})
-	}
-	return c
-}
-
 func exportCommand() *cobra.Command {
 	c := &cobra.Command{Use: "export [DEVICE]", Short: "Everything that was said, as CSV or JSON lines",
 		Long: `Everything that was said, as CSV or JSON lines, in the order in which it came.

@@ -112,7 +112,7 @@ func (l *load) span(b *history.Batch, first, devices int, from, to time.Time) (s
 func TestAHomeFitsItsBudget(t *testing.T) {
 	devices, days := 12, 2
 	if underRace {
-		devices, days = 2, 1
+		devices, days = 1, 1
 	}
 	h := open(t)
 	l := newLoad(t)

@@ -277,7 +277,7 @@ func TestHistoryIsWhatWasSaid(t *testing.T) {
 			}
 		}()
 		m.update(history.Create)
-		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
+		for range rapid.IntRange(1, mostSteps).Draw(rt, "steps") {
 			switch rapid.IntRange(0, 9).Draw(rt, "step") {
 			case 0, 1, 2, 3:
 				m.seal()

@@ -3,3 +3,6 @@
 package history_test
 
 const underRace = false
+
+// mostSteps is how long the story of a model gets.
+const mostSteps = 15

@@ -237,7 +237,7 @@ func TestRetentionKeepsWhatThePolicySays(t *testing.T) {
 				p.Overrides[at] = anyKeep(rt)
 			}
 		}
-		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
+		for range rapid.IntRange(1, mostSteps).Draw(rt, "steps") {
 			m.sealOnTime()
 			if rapid.Bool().Draw(rt, "night") {
 				m.night(rapid.IntRange(0, 3).Draw(rt, "calls"))

@@ -23,8 +23,9 @@ type Keeper struct {
 // and days, the oldest first, and reports whether there may be more. It writes the
 // whole day of a device anew, its rows and those of the month and the year, so it
 // is for once a night, best some minutes after midnight UTC, when what was under
-// way is sealed, and better for 50 devices than for 8 at once, which would write
-// twice as much: neighbours share pages. Whatever is merged again or in another order gives the same.
+// way is sealed; and better for 50 devices at once than for 8, which would write
+// twice as much, as neighbours share pages. Merge before Retain. Whatever is merged
+// again or in another order gives the same.
 //
 // now also tells what is too old to be kept: samples that come so late count in
 // the rows that are still kept, no more.

@@ -9,7 +9,7 @@ import (
 )
 
 // A device that keeps its ticket comes back without our signature and without
-// checking our chain, which on a small chip takes it most of a second.
+// checking our chain.
 func TestADeviceThatComesBackResumes(t *testing.T) {
 	p := newHome(t, "localhost").open(t)
 	root, err := x509.ParseCertificate(p.CA())

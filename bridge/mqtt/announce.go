@@ -16,6 +16,7 @@ import (
 type plan struct {
 	gateway bool
 	devices []string             // to announce now, in order
+	pause   time.Time            // not before then: Home Assistant needs time for each
 	resend  map[string]bool      // of them, those that are sent though the broker has them, with their states
 	epoch   bool                 // when all is done, the mark says that the broker has everything
 	later   map[string]time.Time // to announce when Home Assistant has had time for the last message
@@ -27,8 +28,12 @@ type plan struct {
 	diagnosed []string  // those that are still to be looked at
 }
 
-// paceSize is how many devices are announced between two looks at the log.
-const paceSize = 16
+// paceSize is how many devices are announced between two looks at the log, and
+// paceGap the least time between two such batches of news.
+const (
+	paceSize = 16
+	paceGap  = 50 * time.Millisecond
+)
 
 // start plans everything for a new link. What the broker has already is found
 // out when its turn comes.
@@ -54,7 +59,13 @@ func (b *Bridge) allDevices() []string {
 	return ids
 }
 
-func (p *plan) busy() bool { return p.gateway || p.epoch || len(p.devices) > 0 || len(p.diagnosed) > 0 }
+// busy reports whether there is something to do now.
+func (p *plan) busy(now time.Time) bool {
+	if len(p.devices) > 0 {
+		return p.gateway || !now.Before(p.pause)
+	}
+	return p.gateway || p.epoch || len(p.diagnosed) > 0
+}
 
 // due is when something has to be done though no entry comes.
 func (b *Bridge) due() time.Time {
@@ -67,6 +78,9 @@ func (b *Bridge) due() time.Time {
 	}
 	for _, t := range b.plan.later {
 		at = earlier(at, t)
+	}
+	if len(b.plan.devices) > 0 {
+		at = earlier(at, b.plan.pause)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,6 +134,23 @@ func (b *Bridge) carryOut(l *link) error {
 	if err := b.diagnose(l, now); err != nil {
 		return err
 	}
+	if !now.Before(p.pause) {
+		if err := b.announceSome(l, now); err != nil {
+			return err
+		}
+	}
+	if p.epoch && len(p.devices) == 0 {
+		p.epoch = false
+		if err := b.publishOwned(l, gatewayKey, message{b.topics.bridge("epoch"), []byte(b.o.Store.Epoch()), true}); err != nil {
+			return err
+		}
+	}
+	return b.owned.flush()
+}
+
+// announceSome announces the next devices.
+func (b *Bridge) announceSome(l *link, now time.Time) error {
+	p := &b.plan
 	n := min(paceSize, len(p.devices))
 	for _, id := range p.devices[:n] {
 		b.claim(id)
@@ -134,14 +165,11 @@ func (b *Bridge) carryOut(l *link) error {
 		}
 		p.devices = p.devices[1:]
 		delete(p.resend, id)
-	}
-	if p.epoch && len(p.devices) == 0 {
-		p.epoch = false
-		if err := b.publishOwned(l, gatewayKey, message{b.topics.bridge("epoch"), []byte(b.o.Store.Epoch()), true}); err != nil {
-			return err
+		if !p.told[id].Before(now) {
+			p.pause = time.Now().Add(paceGap)
 		}
 	}
-	return b.owned.flush()
+	return nil
 }
 
 // gather moves what has become due to the devices to announce.

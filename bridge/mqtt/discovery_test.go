@@ -600,3 +600,21 @@ func TestAPowerCutLeavesNoOrphan(t *testing.T) {
 	after.run(o)
 	eventually(t, "nothing of the kitchen is left", func() bool { return topicsOf(retained(t, m.dial), "kitchen") == 0 })
 }
+
+// A large home is told in portions, and all of it is.
+func TestALargeHomeIsToldWhole(t *testing.T) {
+	br := embedded(t)
+	h := newHome(t)
+	if _, _, err := h.reg.AddMany("plug", 3*paceSize+1); err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, br.Dial, "hearthgate/bridge/epoch", "homeassistant/status")
+	h.run(viaEmbedded(br))
+	c.expect("hearthgate/bridge/epoch", h.store.Epoch())
+	if n := topicsOf(retained(t, br.Dial), "/config"); n != 3*paceSize+2 {
+		t.Errorf("%d things are described", n)
+	}
+	c = newClient(t, br.Dial, "homeassistant/#")
+	c.publish("homeassistant/status", "online", false)
+	c.configs("the last", func(x config) bool { return strings.Contains(x.topic, "_plug-049/config") })
+}

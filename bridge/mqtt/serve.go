@@ -193,7 +193,7 @@ func (b *Bridge) publishComposed(l *link) error {
 // next waits for entries, or until something else is due or poked; then there
 // are none.
 func (b *Bridge) next(l *link) ([]*store.Entry, error) {
-	if b.plan.busy() && b.tail.Lag() == 0 {
+	if b.plan.busy(time.Now()) && b.tail.Lag() == 0 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithDeadline(l.ctx, b.due())

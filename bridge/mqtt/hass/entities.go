@@ -295,7 +295,7 @@ func (b *describer) commanded(p *protocol.Point) {
 	case "siren":
 		e.body.bool("support_duration", false).bool("support_volume_set", false).text("command_template", "{{ value }}")
 	case "text":
-		e.body.int("max", 255)
+		e.body.int("max", 255).text("value_template", shortTemplate)
 	}
 	if p.Reports {
 		b.state(&e, "state_topic", p)

@@ -28,10 +28,16 @@ func (b *describer) sensor(p *protocol.Point) {
 		e.body.text("value_template", u.shown())
 	case class == "timestamp":
 		e.body.text("value_template", "{{ value | as_datetime(none) }}") // seconds since 1970, or ISO 8601
+	case p.Type != protocol.NumberPoint && class == "":
+		e.body.text("value_template", shortTemplate)
 	}
 	b.expireAfter(&e, c)
 	b.finish(e, c)
 }
+
+// shortTemplate: Home Assistant refuses a state of more than 255 characters, and
+// would go on showing the one before. truncate leaves what is up to 5 longer.
+const shortTemplate = "{{ value | truncate(250, true, '') }}"
 
 // sensorOptions are the words of a sensor that says one of a few. Home Assistant
 // takes none beside a unit or a state class.

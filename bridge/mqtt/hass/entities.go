@@ -155,12 +155,13 @@ func (b *describer) begin(c *protocol.Component, attribute, platform, class stri
 }
 
 // name writes the name. Home Assistant puts that of the device in front, so it
-// does not stand here again; what is called like its device is its main feature
-// and has none.
+// does not stand here again. What is called like its device (Fan of Bathroom fan)
+// is its main feature and has none.
 func (b *describer) name(e *entity, name string) {
 	device := orElse(b.d.Name, b.d.ID)
 	switch rest, same := cutPrefixFold(name, device); {
-	case same && rest == "":
+	case name == "": // that of its class
+	case same && rest == "", hasSuffixFold(device, " "+name):
 		e.body.null("name")
 	case same && rest[0] == ' ' && strings.TrimSpace(rest) != "":
 		e.body.text("name", capital(strings.TrimSpace(rest)))
@@ -174,6 +175,10 @@ func cutPrefixFold(s, prefix string) (rest string, ok bool) {
 		return s, false
 	}
 	return s[len(prefix):], true
+}
+
+func hasSuffixFold(s, suffix string) bool {
+	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
 }
 
 // nameOf is "" where Home Assistant names the entity after its class by itself,

@@ -263,6 +263,15 @@ func TestWarnings(t *testing.T) {
 
 // Home Assistant puts the name of the device in front of each entity's.
 func TestNamesDoNotRepeatTheDevice(t *testing.T) {
+	d := device(t, protocol.Component{ID: "fan", Kind: "switch"}, protocol.Component{ID: "an", Kind: "switch"})
+	d.Name = "Bathroom fan "
+	if p := string(names.Device(d).Whole(nil).Payload); strings.Contains(p, `"name":null`) {
+		t.Errorf("%s", p)
+	}
+	d.Name = "Bathroom fan"
+	if p := string(names.Device(d).Whole(nil).Payload); !strings.Contains(p, `_sensor_fan","name":null`) || !strings.Contains(p, `"name":"An"`) {
+		t.Errorf("%s", p)
+	}
 	for name, want := range map[string]string{
 		"Lamp": `"name":"Lamp"`, "Kitchen": `"name":null`, "kitchen": `"name":null`, "Kitchen lamp": `"name":"Lamp"`, "kitchen über-light": `"name":"Über-light"`,
 		"Kitchenette": `"name":"Kitchenette"`, "Kitchen ": `"name":"Kitchen "`, "Küche": `"name":"Küche"`, "Kitche": `"name":"Kitche"`,

@@ -82,13 +82,16 @@ func parseForm(body []byte) (in form, err error) {
 		return in, errors.New("not valid UTF-8")
 	}
 	err = json.Unmarshal(body, &in)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field == "id" {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return in, nil
+	case !errors.As(err, &wrong):
+		return in, fmt.Errorf("not a command: %w", err)
+	case wrong.Field == "id":
 		return in, fmt.Errorf(`id: want a text in quotes, such as "a1", not a %s`, wrong.Value)
 	}
-	if err != nil {
-		return in, fmt.Errorf("not a command: %w", err)
-	}
-	return in, nil
+	return in, fmt.Errorf(`not a command: want an object such as {"set":{"desk/on":true}}, found: %s`, wrong.Value)
 }
 
 // ParseValue reads one value of JSON, integers with all their digits.

@@ -28,7 +28,7 @@ func TestTheJSONOfACommand(t *testing.T) {
 		{"other keys are ignored", `{"set":{"n":1},"from":{"x":[1]}}`, Request{Set: set("n", protocol.Int(1))}, ""},
 
 		{"nothing", ``, Request{}, "not a command"},
-		{"not an object", `[1]`, Request{}, "not a command"},
+		{"not an object", `[1]`, Request{}, "want an object such as {\"set\":{\"desk/on\":true}}, found: array"},
 		{"half of it", `{"set":{"n":1`, Request{}, "not a command"},
 		{"two of them", `{"set":{"n":1}}{}`, Request{}, "not a command"},
 		{"a number as the id", `{"id":5,"set":{"n":1}}`, Request{}, `id: want a text in quotes, such as "a1", not a number`},

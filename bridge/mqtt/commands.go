@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/hearthgate/hearthgate/command"
@@ -89,6 +90,9 @@ type lightCommand struct {
 func parseLight(light string, payload []byte) ([]command.Setting, error) {
 	var in lightCommand
 	if err := json.Unmarshal(payload, &in); err != nil {
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+			err = errors.New(strings.TrimSpace(strings.ToLower(wrong.Field) + " cannot be a " + wrong.Value))
+		}
 		return nil, fmt.Errorf(`a light takes JSON such as {"state":"ON","brightness":40}: %w`, err)
 	}
 	var set []command.Setting

@@ -405,6 +405,21 @@ func TestCardsAndLifecycle(t *testing.T) {
 	}
 }
 
+// What is wrong with a light's JSON is said in its words, not in those of Go.
+func TestLightCommandsSayWhatIsWrong(t *testing.T) {
+	for payload, want := range map[string]string{
+		`true`:                            `{"state":"ON","brightness":40}: cannot be a bool`,
+		`{"state":true}`:                  "state cannot be a bool",
+		`{"color":{"r":256,"g":0,"b":0}}`: "color.r cannot be a number 256",
+		`ON`:                              "invalid character 'O'",
+	} {
+		_, err := parseCommand(target{device: "d", name: "desk"}, true, []byte(payload))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", payload, err, want)
+		}
+	}
+}
+
 func TestLightCommands(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"state":"ON","brightness":40,"transition":2}`: "desk/on=ON desk/brightness=40",

@@ -216,7 +216,10 @@ func (im *importRun) print(w io.Writer) {
 		fmt.Fprintf(w, ", %d bad lines were left out", im.sum.Bad)
 	}
 	fmt.Fprintln(w, ".")
-	for _, id := range im.sum.Created {
-		fmt.Fprintf(w, "The device %s is new; hearthgate device rotate %s gives it a token.\n", id, id)
+	switch n := len(im.sum.Created); {
+	case n == 1:
+		fmt.Fprintf(w, "The device %[1]s is new; hearthgate device rotate %[1]s gives it a token.\n", im.sum.Created[0])
+	case n > 1:
+		fmt.Fprintf(w, "%d devices are new: %s. hearthgate device rotate ID gives one a token.\n", n, wrap(im.sum.Created, 72))
 	}
 }

@@ -64,11 +64,11 @@ func (im *importer) add(ctx context.Context, lines []imported, skip bool) (a imp
 	told := make(importTold, len(lines))
 	var waiting int
 	var e *store.Entry
-	say := func() error {
+	say := func(how store.Urgency) error {
 		if e == nil {
 			return nil
 		}
-		err := im.append(ctx, e, told)
+		err := im.append(ctx, e, how, told)
 		if err == nil {
 			waiting++
 		}
@@ -94,7 +94,7 @@ func (im *importer) add(ctx context.Context, lines []imported, skip bool) (a imp
 			continue
 		}
 		if last == nil || !l.sameFrame(last) || e != nil && len(e.Records) == protocol.DefaultRecords {
-			if err := say(); err != nil {
+			if err := say(store.Measured); err != nil {
 				return a, err
 			}
 		}
@@ -105,7 +105,7 @@ func (im *importer) add(ctx context.Context, lines []imported, skip bool) (a imp
 		last = l
 		a.New++
 	}
-	if err := say(); err != nil {
+	if err := say(store.Now); err != nil { // nothing of this batch comes after it
 		return a, err
 	}
 	for range waiting {
@@ -121,9 +121,9 @@ type importTold chan error
 func (t importTold) Committed(_ *store.Entry, err error) { t <- err }
 
 // append waits while the store has too much to do: devices come first.
-func (im *importer) append(ctx context.Context, e *store.Entry, told importTold) error {
+func (im *importer) append(ctx context.Context, e *store.Entry, how store.Urgency, told importTold) error {
 	for {
-		_, err := im.store.Append(e, store.Measured, told)
+		_, err := im.store.Append(e, how, told)
 		if !errors.Is(err, store.ErrOverloaded) {
 			return err
 		}

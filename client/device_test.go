@@ -192,6 +192,9 @@ func TestAckOfAGatewayWithoutDiskIsNoReceipt(t *testing.T) {
 		if d.Pending() != 2 {
 			t.Fatalf("pending %d, want both kept", d.Pending())
 		}
+		if st := d.Stats(); st.InMemory != 2 || st.Settled != 0 {
+			t.Errorf("%+v, want two that are in memory only", st)
+		}
 		l.close(protocol.CloseRestart)
 		l = g.welcome(protocol.Welcome{Settled: 1})
 		if got := expect[*protocol.Telemetry](l); got.Seq != 2 {

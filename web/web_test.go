@@ -240,6 +240,20 @@ func TestHistoryAndExport(t *testing.T) {
 }
 
 // Nobody waits for the values of a name that is spelled wrong.
+func TestADeviceShowsWhatIsWrongWithIt(t *testing.T) {
+	h := newHome(t)
+	_, err := h.registry.Add("oven", "")
+	check(t, err)
+	check(t, h.registry.Describe("oven", &protocol.Describe{Components: []protocol.Component{{ID: "heat", Kind: "sensor", Unit: "W", Class: "temperature"}}}))
+	h.registry.Gap("oven")
+	got := h.want(200, "GET", "/api/v1/devices/oven", "")
+	for _, want := range []string{`"gaps":1`, `"warnings":["heat: the class \"temperature\" does not go with the unit \"W\"; left out"]`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+}
+
 func TestHistoryOfAnUnknownNameNamesTheOthers(t *testing.T) {
 	h := newHome(t)
 	h.addLamp()

@@ -116,6 +116,9 @@ func (o *ownedTopics) knows(owner, topic string) bool {
 // before it is, so that no crash leaves something behind of which nobody knows;
 // that it was published, or is gone, goes with a later commit.
 func (o *ownedTopics) flush() error {
+	if len(o.dirty) == 0 {
+		return nil
+	}
 	urgency, synced := store.Rides, make(chan error, len(o.dirty))
 	done := func(error) {}
 	if o.first {

@@ -287,6 +287,28 @@ func TestNamesDoNotRepeatTheDevice(t *testing.T) {
 	}
 }
 
+// A rename changes what people read, and nothing else.
+func TestARenameKeepsEveryIdentity(t *testing.T) {
+	for name, cs := range kinds {
+		d := device(t, cs...)
+		before := names.Device(d).Apart()
+		d.Name, d.Area = "Somewhere else", "Attic"
+		for i, m := range names.Device(d).Apart() {
+			var was, is map[string]any
+			if json.Unmarshal(before[i].Payload, &was) != nil || json.Unmarshal(m.Payload, &is) != nil {
+				t.Fatalf("%s and %s", before[i].Payload, m.Payload)
+			}
+			for _, readable := range []map[string]any{was, is} {
+				delete(readable, "name")
+				delete(readable, "device")
+			}
+			if d := cmp.Diff(was, is); d != "" || m.Topic != before[i].Topic {
+				t.Errorf("%s: a rename changes (-before +after)\n%s", name, d)
+			}
+		}
+	}
+}
+
 // What users have is made of these: if a line changes, so does something that
 // they have built upon.
 func TestIdentitiesStay(t *testing.T) {

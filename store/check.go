@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/hearthgate/hearthgate/store/history"
+	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -24,17 +26,17 @@ func (s *Store) Check() error {
 		for err := range tx.Check() {
 			w.found("file: %v", err)
 		}
-		w.log(tx.Bucket(bucketLog).Cursor())
-		if s.segments != nil {
-			s.checkUnsealed(&w)
+		pos, record, err := getSealed(tx)
+		if err != nil {
+			w.found("meta: %v", err)
 		}
-		if w.blocks > 0 && w.end-1 < head {
+		w.end = pos + 1
+		s.checkLog(&w, record)
+		if w.end-1 < head {
 			w.found("the log ends at %d, but entries up to %d were acknowledged", w.end-1, head)
 		}
-		checkpoint := keyBlock(tx.Bucket(bucketMeta).Get(keyCheckpoint))
-		if checkpoint > w.end-1 && w.blocks > 0 {
-			w.found("the checkpoint is at %d, behind the end of the log at %d", checkpoint, w.end-1)
-		}
+		history.Check(tx, func(where string, err error) { w.found("history: %s: %v", where, err) })
+		w.words(tx)
 		w.devices(tx.Bucket(bucketDevices))
 		w.cursors(tx.Bucket(bucketCursors), max(head, w.end-1))
 		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
@@ -56,10 +58,7 @@ func (s *Store) Check() error {
 // walk collects what Check finds.
 type walk struct {
 	findings []error
-	blocks   int
-	end      Position // behind the last block
-	offset   uint64   // bytes up to there
-	latest   int64    // ms
+	end      Position // behind the last entry
 }
 
 func (w *walk) found(format string, args ...any) {
@@ -68,57 +67,54 @@ func (w *walk) found(format string, args ...any) {
 	}
 }
 
-// checkUnsealed walks through the records that are not in the database.
-func (s *Store) checkUnsealed(w *walk) {
-	behind, _ := s.unsealedFrom(w.end)
-	for _, l := range behind {
-		payload, err := s.segments.Read(l.number)
-		if err == nil {
-			err = eachPart(payload, func(p *part) error {
-				if p.kind == partBlock {
-					w.block(p.pos, p.value)
-				}
-				return nil
-			})
+// checkLog walks through the records. Positions grow, and what follows the last
+// sealed record follows the last sealed entry.
+func (s *Store) checkLog(w *walk, sealed uint64) {
+	for err := segment.ErrGone; errors.Is(err, segment.ErrGone); { // what was sealed may be released meanwhile
+		all := s.journal.Extents()
+		if len(all) == 0 {
+			return
 		}
-		if err != nil {
-			w.found("record %d: %v", l.number, err)
+		l := logWalk{w: w, sealed: sealed, sealedEnd: w.end, rr: recordReader{mean: s.words.of}}
+		if err = s.journal.Scan(all[0].First, l.record); err != nil && !errors.Is(err, segment.ErrGone) {
+			w.found("log: %v", err)
 		}
+		w.end = max(w.end, l.end)
 	}
 }
 
-func (w *walk) log(c *bolt.Cursor) {
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if len(k) != 8 {
-			w.found("block %x: the key is no position", k)
-			continue
-		}
-		w.block(keyBlock(k), v)
-	}
+// logWalk goes through the records of the log.
+type logWalk struct {
+	w         *walk
+	sealed    uint64   // the last record that is
+	sealedEnd Position // behind the last entry that is
+	rr        recordReader
+	before    uint64   // number of the record before
+	end       Position // behind its entries
 }
 
-// block is the next one of the log.
-func (w *walk) block(at Position, v []byte) {
-	h, _, err := unpackHeader(v)
-	entries, uerr := unpack(at, v)
+func (l *logWalk) record(number uint64, payload []byte) bool {
+	err := l.rr.each(payload, func(*part) error { return nil })
 	switch {
-	case err != nil || uerr != nil:
-		w.found("block %d: %v", at, errors.Join(err, uerr))
-		return
-	case at < w.end || at == 0:
-		w.found("block %d begins before %d, where the one before it ends", at, w.end)
-	case h.offset < w.offset:
-		w.found("block %d says that %d bytes are before it, but %d are", at, h.offset, w.offset)
-	case w.blocks > 0 && h.latest < w.latest:
-		w.found("block %d: the latest receipt falls from %d to %d", at, w.latest, h.latest)
+	case err != nil || l.rr.missing > 0:
+		l.w.found("record %d: %v, %d words are missing", number, err, l.rr.missing)
+		l.rr.missing = 0
+	case l.rr.pos < l.end:
+		l.w.found("record %d begins at %d, before %d, where the one before it ends", number, l.rr.pos, l.end)
+	case l.before >= l.sealed && l.before > 0 && number != l.before+1:
+		l.w.found("records %d to %d are missing", l.before+1, number-1)
+	case number <= l.sealed && l.rr.end > l.sealedEnd:
+		l.w.found("record %d is sealed, but not its entries up to %d", number, l.rr.end-1)
 	}
-	for _, e := range entries {
-		if e.Received > h.latest || earliest(e) < h.earliest {
-			w.found("entry %d is outside of what block %d says", e.Pos, at)
-		}
+	l.end, l.before = max(l.end, l.rr.end), number
+	return true
+}
+
+func (w *walk) words(tx *bolt.Tx) {
+	err := newWords().load(tx, func(what string, err error) { w.found("%s: %v", what, err) })
+	if err != nil {
+		w.found("words: %v", err)
 	}
-	w.blocks++
-	w.end, w.offset, w.latest = at+Position(len(entries)), h.offset+uint64(len(v)), h.latest
 }
 
 func (w *walk) devices(b *bolt.Bucket) {
@@ -132,7 +128,7 @@ func (w *walk) devices(b *bolt.Bucket) {
 
 func (w *walk) cursors(b *bolt.Bucket, head Position) {
 	_ = b.ForEach(func(k, v []byte) error {
-		if len(v) != 8 || keyBlock(v) > head {
+		if len(v) != 8 || keyPosition(v) > head {
 			w.found("cursor %s: %x is behind the end of the log at %d", k, v, head)
 		}
 		return nil

@@ -1,10 +1,6 @@
 package store
 
-import (
-	"time"
-
-	bolt "go.etcd.io/bbolt"
-)
+import "time"
 
 const (
 	checkpointEvery = time.Minute          // at most, with a commit that happens anyway
@@ -21,40 +17,36 @@ const (
 
 // committer is what the one goroutine that writes keeps to itself.
 type committer struct {
-	next       Position // of the next entry
-	last       Position // the last one that is durable
-	inHand     bool     // the batch is not done
-	shown      bool     // readers have it all the same, from memory
-	logSize    uint64   // bytes of all blocks
-	latest     int64    // ms, the latest Received so far
-	pack       packer
-	batch      batch
-	rest       time.Time // after a commit, see due
-	checkpoint time.Time // when the last one was
-	cursors    time.Time // likewise
-	retainAt   time.Time
-	retryAt    time.Time // of the batch in hand, which failed; zero = there is none
-	lastErr    error
-	gaveUp     bool // the last batch was never written
+	next    Position // of the next entry
+	last    Position // the last one that is durable
+	inHand  bool     // the batch is not done
+	shown   bool     // readers have it all the same, from memory
+	words   *words
+	entries entryWriter // of the batch in hand
+	batch   batch
+	rest    time.Time // after a commit, see due
+	cursors time.Time // when they were last written
+	retryAt time.Time // of the batch in hand, which failed; zero = there is none
+	lastErr error
+	gaveUp  bool // the last batch was never written
 
-	// When commits go to the log's files.
 	payload     []byte // of the batch in hand
-	number      uint64 // of the record that it became
+	number      uint64 // of the record that it became, 0 if it had nothing to say
 	unsealed    int64  // bytes of records since the last sealing
 	sealedSince time.Time
 	unforgotten []string // devices that were forgotten since
 }
 
-// A batch is what one transaction writes. One that failed is tried again as it
+// A batch is what one commit writes. One that failed is tried again as it
 // is, so nothing in it is decided twice.
 type batch struct {
 	items     []item
 	entries   int // of items
 	samples   uint64
+	received  int64   // ms, of the first entry
+	stretch   stretch // what the log says by it
 	cells     []*cell
 	cursors   []cursorWrite
-	states    []stateWrite
-	saveState bool
 	forgotten []forgotten
 	boots     []bootsWrite
 }
@@ -65,11 +57,8 @@ type cursorWrite struct {
 	remove bool
 }
 
-// A stateWrite is a device of a checkpoint; nil = it was forgotten.
-type stateWrite struct {
-	device string
-	value  []byte
-}
+// empty is a batch that need not be written.
+func (b *batch) empty() bool { return len(b.items)+len(b.cursors)+len(b.boots) == 0 }
 
 // run is the committer's goroutine. It sleeps until something is due.
 func (s *Store) run() {
@@ -129,10 +118,6 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 			}
 			return 0, true
 		}
-	} else if s.segments == nil && !c.retainAt.After(now) {
-		s.awaits(now)
-		_ = s.outside(func() error { c.retainAt = now.Add(s.dropOld(now)); return nil })
-		s.awaitsNot()
 	}
 	s.sealIfDue(now)
 	return s.nextTurn(), false
@@ -142,10 +127,7 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 func (s *Store) nextTurn() time.Duration {
 	due, closing := s.due()
 	c := &s.committer
-	next := c.retainAt
-	if s.segments != nil {
-		next = time.Now().Add(s.sealFor())
-	}
+	next := time.Now().Add(s.sealFor())
 	if !due.IsZero() && due.Before(next) {
 		next = due
 	}
@@ -178,8 +160,7 @@ func (s *Store) take(now time.Time, closing bool) {
 	c, b := &s.committer, &s.committer.batch
 	clear(b.items) // let go of what was written
 	clear(b.cells)
-	b.cells, b.cursors, b.states = b.cells[:0], b.cursors[:0], b.states[:0]
-	b.forgotten, b.boots = b.forgotten[:0], b.boots[:0]
+	b.cells, b.cursors, b.forgotten, b.boots = b.cells[:0], b.cursors[:0], b.forgotten[:0], b.boots[:0]
 
 	s.mu.Lock()
 	q := &s.queue
@@ -197,18 +178,7 @@ func (s *Store) take(now time.Time, closing bool) {
 
 	s.stage()
 	c.inHand, c.shown = true, false
-	if s.segments != nil {
-		s.takeBoots(named)
-		return
-	}
-	b.saveState = closing || len(b.forgotten) > 0 || now.Sub(c.checkpoint) >= checkpointEvery
-	if b.saveState {
-		for _, f := range b.forgotten {
-			b.states = append(b.states, stateWrite{device: f.device})
-		}
-		b.states = s.takeStates(b.states)
-		c.checkpoint = now
-	}
+	s.takeBoots(named)
 }
 
 // waitForSealer is a turn in which nothing can be committed, since the log's
@@ -226,19 +196,24 @@ func (s *Store) waitForSealer(now time.Time) time.Duration {
 }
 
 // stage gives the entries their positions, decides which records are late, and
-// packs the blocks.
+// encodes them.
 func (s *Store) stage() {
 	c, b := &s.committer, &s.committer.batch
 	b.entries, b.samples = 0, 0
-	c.pack.reset(c.logSize, c.latest)
+	b.stretch = newStretch()
+	c.words.begin()
+	c.entries = entryWriter{words: c.words, b: c.entries.b[:0]}
 	for i := range b.items {
 		it := &b.items[i]
 		if it.forget != nil {
-			c.pack.seal()
-			b.forgotten = append(b.forgotten, forgotten{it.forget.id, len(c.pack.blocks)})
+			b.forgotten = append(b.forgotten, forgotten{it.forget.id, len(c.entries.b)})
 		}
 		if it.e == nil {
 			continue
+		}
+		if b.entries == 0 {
+			b.received = it.e.Received
+			c.entries.prev = b.received
 		}
 		it.e.Pos = c.next + Position(b.entries)
 		b.entries++
@@ -249,9 +224,9 @@ func (s *Store) stage() {
 		if it.dev != nil {
 			b.cells = s.stageEntry(it.dev, it.e, b.cells)
 		}
-		c.pack.add(it.e)
+		c.entries.add(it.e)
+		b.stretch.see(it.e)
 	}
-	c.pack.seal()
 }
 
 // stageEntry brings d up to date with e. The cells that changed are appended.
@@ -288,7 +263,8 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 // stays in hand and nobody is told.
 func (s *Store) write() bool {
 	c, b := &s.committer, &s.committer.batch
-	if len(b.items) > 0 || len(b.cursors) > 0 || len(b.states) > 0 || len(b.boots) > 0 {
+	c.number = 0
+	if !b.empty() {
 		began := time.Now()
 		s.awaits(began)
 		err := s.commitBatch()
@@ -307,75 +283,29 @@ func (s *Store) write() bool {
 		c.last = c.next - 1
 	}
 	c.inHand = false
-	c.logSize, c.latest = c.pack.head.offset, c.pack.head.latest
 	c.unsealed += int64(len(c.payload))
-	c.payload = c.payload[:0]
 	c.retryAt = time.Time{}
 	s.awaitsNot()
 	s.publish()
+	c.payload = c.payload[:0]
 	if s.Era().InMemory() {
 		s.leaveMemory()
 	}
 	return true
 }
 
-// commitBatch writes the batch: one record of the log's files, or a transaction
-// of the database. When the budget for that is spent the oldest entries make
-// room.
+// commitBatch writes the batch as one record of the log.
 func (s *Store) commitBatch() error {
-	if s.segments != nil {
-		c := &s.committer
-		c.payload = c.appendBatch(c.payload[:0])
-		return s.outside(func() (err error) {
-			c.number, err = s.segments.Append(c.payload)
-			return err
-		})
+	c := &s.committer
+	c.payload = c.appendBatch(c.payload[:0])
+	err := s.outside(func() (err error) {
+		c.number, err = s.journal.Append(c.payload)
+		return err
+	})
+	if err == nil {
+		c.words.durable(c.number)
 	}
-	return s.outside(s.commitToBolt)
-}
-
-func (s *Store) commitToBolt() error {
-	for {
-		err := s.file.update(s.put)
-		if err == nil || !overBudget(err) {
-			return err
-		}
-		if err := s.makeRoom(); err != nil {
-			return err
-		}
-	}
-}
-
-// put is the batch's transaction.
-func (s *Store) put(tx *bolt.Tx) error {
-	c, b := &s.committer, &s.committer.batch
-	log := tx.Bucket(bucketLog)
-	log.FillPercent = 1 // keys only grow
-	for _, bl := range c.pack.blocks {
-		if err := log.Put(blockKey(bl.first), c.pack.buf[bl.from:bl.to]); err != nil {
-			return err
-		}
-	}
-	for i := range b.items {
-		if it := &b.items[i]; it.table != nil {
-			if err := putTable(tx, it.table.name, it.key, it.value); err != nil {
-				return err
-			}
-		}
-	}
-	for _, w := range b.cursors {
-		if err := putCursor(tx, w); err != nil {
-			return err
-		}
-	}
-	if !b.saveState {
-		return nil
-	}
-	head := c.last
-	if b.entries > 0 {
-		head = c.next + Position(b.entries) - 1
-	}
-	return putStates(tx, b.states, head)
+	return err
 }
 
 // publish makes the batch visible and tells those who wait.
@@ -391,6 +321,7 @@ func (s *Store) publish() {
 			it.boot.durable = max(it.boot.durable, it.e.Seq)
 		}
 	}
+	s.cursorsDurable(b.cursors)
 	q := &s.queue
 	q.writing, q.writingBytes = 0, 0
 	settled := q.takeSettled()
@@ -400,15 +331,17 @@ func (s *Store) publish() {
 	s.health.Healthy = true
 	s.health.Entries += uint64(b.entries)
 	s.health.Samples += b.samples
-	if len(b.items)+len(b.cursors)+len(b.states)+len(b.boots) > 0 {
+	if !b.empty() {
 		s.health.Commits++
 	}
 	s.mu.Unlock()
 
 	s.tails.Lock()
-	s.tails.durable, s.tails.logSize = c.last, c.logSize
-	if b.entries > 0 && s.segments != nil {
-		s.tails.unsealed = append(s.tails.unsealed, c.logged())
+	s.tails.durable = c.last
+	if b.entries > 0 {
+		st := b.stretch
+		st.first, st.last, st.end, st.bytes = c.number, c.number, c.next, len(c.payload)
+		s.tails.unsealed.add(st)
 	}
 	if !c.shown {
 		s.showEntries(b.items, c.last)
@@ -488,17 +421,10 @@ func (s *Store) unhealthy(why string) {
 }
 
 // retry tries the batch that failed once more. The log goes on in another
-// segment. After an error of the database other than one of space it is opened
-// anew first: what the library has in memory, and what the kernel made of pages
-// that it could not write, is not to be trusted.
+// segment; a database is opened anew before.
 func (s *Store) retry() bool {
-	if s.segments == nil && !noSpace(s.committer.lastErr) {
-		err := s.outside(func() error {
-			if err := s.file.close(); err != nil {
-				s.log.Warn("close the file after an error", "error", err)
-			}
-			return s.file.open()
-		})
+	if s.place == InBolt {
+		err := s.outside(func() error { return s.reopen(s.committer.lastErr) })
 		if s.committer.gaveUp {
 			return false
 		}

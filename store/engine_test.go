@@ -14,58 +14,7 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
-	bolt "go.etcd.io/bbolt"
 )
-
-// A store of the version before the log's files opens, goes on with them, and
-// is kept as it was.
-func TestAnOlderFormatIsUpgradedAndACopyKept(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "gateway.db")
-	old := func() {
-		s := open(t, store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt})
-		for seq := range uint64(50) {
-			sayNow(t, s, "a", seq+1)
-		}
-		err := store.Update(s, "meta", func(b *bolt.Bucket) error {
-			for _, key := range []string{"log", "sealed"} {
-				if err := b.Delete([]byte(key)); err != nil {
-					return err
-				}
-			}
-			return b.Put([]byte("format"), []byte{1})
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		end(t, s)
-	}
-	old()
-	s := open(t, store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt}) // needs no newer one
-	end(t, s)
-	if _, err := os.Stat(path + ".format-1"); err == nil {
-		t.Error("a copy was made of what does not change")
-	}
-
-	s = open(t, store.Options{Dir: dir, Commit: 0})
-	sayNow(t, s, "a", 51)
-	if got, err := s.History(context.Background(), "a", "temperature", time.Time{}, time.Now().Add(time.Hour), 0); err != nil || len(got) != 51 {
-		t.Errorf("%d samples, %v", len(got), err)
-	}
-	end(t, s)
-	kept, err := os.ReadFile(path + ".format-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, kept, 0o600); err != nil { // it can be gone back to
-		t.Fatal(err)
-	}
-	s = open(t, store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt})
-	if s.Head() != 50 {
-		t.Errorf("the copy ends at %d", s.Head())
-	}
-	end(t, s)
-}
 
 func sayNow(t *testing.T, s *store.Store, device string, seq uint64) {
 	t.Helper()

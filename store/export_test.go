@@ -23,8 +23,12 @@ func OpenFaulty(o Options) (*Store, error) {
 // each start has to replay all of the log's files.
 func OpenUnsealed(o Options) (*Store, error) {
 	s := newStore(o)
+	if err := s.openStopped(); err != nil {
+		return nil, err
+	}
 	s.file.fault = func() error { return syscall.ENOSPC }
-	return s.open()
+	s.start()
+	return s, nil
 }
 
 // OpenOn is Open with the log's files on fs, small ones that are sealed often.
@@ -116,10 +120,10 @@ func onWrite(db *bolt.DB, f func(b []byte, off int64) error) {
 }
 
 // OpenWithBudget is Open with other limits than the constants.
-func OpenWithBudget(o Options, maxSize int, unread uint64) (*Store, error) {
+func OpenWithBudget(o Options, maxSize int, log int64) (*Store, error) {
 	s := newStore(o)
-	s.file.options.MaxSize, s.unread = maxSize, unread
-	s.segmentSize, s.sealBytes, s.mostUnsealed = 256<<10, 512<<10, 2<<20
+	s.file.options.MaxSize, s.logBudget = maxSize, log
+	s.segmentSize, s.sealBytes, s.mostUnsealed = min(256<<10, log/8), min(512<<10, log/4), min(2<<20, log/2)
 	return s.open()
 }
 

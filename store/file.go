@@ -19,9 +19,10 @@ import (
 // The buckets of the file; FORMAT.md tells what is in them.
 var (
 	bucketMeta    = []byte("meta")
-	bucketLog     = []byte("log")
 	bucketDevices = []byte("devices")
 	bucketCursors = []byte("cursors")
+
+	ourBuckets = [][]byte{bucketMeta, bucketRecords, bucketWords, bucketDevices, bucketCursors}
 )
 
 const tablePrefix = "table/"
@@ -38,6 +39,9 @@ type file struct {
 	damaged atomic.Uint64
 	written atomic.Uint64 // bytes, since the start
 	syncs   atomic.Uint64 // likewise
+
+	reopening sync.Mutex
+	writing   sync.Mutex // held for a transaction that writes; before mu
 
 	mu sync.RWMutex // held for reading while db is in use, for writing to replace it
 	db *bolt.DB     // nil: could not be opened again
@@ -107,15 +111,32 @@ func (f *file) close() (err error) {
 	return db.Close()
 }
 
-// update runs fn in a transaction that is synced when update returns nil. One
-// goroutine at a time calls it: the sealer if there is one, else the committer.
-func (f *file) update(fn func(*bolt.Tx) error) (err error) {
+// reopen closes the file and opens it again. Who reads meanwhile is told that it
+// is not there.
+func (f *file) reopen() error {
+	f.reopening.Lock()
+	defer f.reopening.Unlock()
+	if err := f.close(); err != nil {
+		f.log.Warn("close the file after an error", "error", err)
+	}
+	return f.open()
+}
+
+// update runs fn in a transaction that is synced when update returns nil.
+func (f *file) update(fn func(*bolt.Tx) error) error { return f.updateBeyond(0, fn) }
+
+// updateBeyond is update with a file that may grow by extra bytes above its
+// budget.
+func (f *file) updateBeyond(extra int, fn func(*bolt.Tx) error) (err error) {
 	defer guard(&err)()
+	f.writing.Lock()
+	defer f.writing.Unlock()
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.db == nil {
 		return errUnavailable
 	}
+	f.db.MaxSize = f.options.MaxSize + extra
 	err = f.db.Update(func(tx *bolt.Tx) error {
 		f.count(tx)
 		if err := fn(tx); err != nil {
@@ -158,16 +179,6 @@ func (f *file) exclusive(fn func(*bolt.Tx) error) (err error) {
 	}
 	defer tx.Rollback()
 	return fn(tx)
-}
-
-// allow lets the file grow by extra bytes above its budget. Who calls update
-// calls it.
-func (f *file) allow(extra int) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if f.db != nil {
-		f.db.MaxSize = f.options.MaxSize + extra
-	}
 }
 
 // size is that of the file in bytes.

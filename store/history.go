@@ -1,90 +1,222 @@
 package store
 
 import (
-	"bytes"
-	"cmp"
 	"context"
+	"errors"
+	"io"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store/chunk"
+	"github.com/hearthgate/hearthgate/store/history"
+	"github.com/hearthgate/hearthgate/store/rollup"
 	bolt "go.etcd.io/bbolt"
 )
 
+// Looking back reads what is sealed and what is in the log alone as one. The log
+// is read first; then, in a transaction of the database, only that counts of it
+// which is not sealed as of that transaction. So it does not matter when sealing
+// happens.
+
 // Sample is one value of history. Time is ns since 1970.
-type Sample struct {
-	Time  int64
-	Value protocol.Value
+type Sample = chunk.Sample
+
+// Row is what a value did in a span: count, least, greatest and mean number, the
+// last value, a counter's increase, a boolean's time on.
+type Row = rollup.Row
+
+// Level is how fine history is.
+type Level = history.Level
+
+// The levels, the finest first.
+const (
+	Raw         = history.Raw
+	FiveMinutes = history.FiveMinutes
+	Hours       = history.Hours
+	Days        = history.Days
+)
+
+// pageOfSamples is how many records one transaction gives.
+const pageOfSamples = 20_000
+
+// fresh is a sample that was in the log alone a moment ago.
+type fresh struct {
+	Sample
+	pos Position
 }
 
-// aheadOfReceipt is how far a record's time may be ahead of its receipt
-// (PROTOCOL.md, Record). A block received earlier than this before a time holds
-// nothing of that time or later.
-const aheadOfReceipt = 10 * time.Minute
+// freshOf are those of one name between two times, in the order of the log.
+func (s *Store) freshOf(device, name string, from, to int64) (all []fresh, err error) {
+	for {
+		all = nil
+		err := s.unsealed(device, from, to, func(e *Entry) {
+			if e.Uncertain {
+				return
+			}
+			for i := range e.Records {
+				if r := &e.Records[i]; r.Name == name && r.Time >= from && r.Time < to {
+					all = append(all, fresh{Sample{Time: r.Time, Value: r.Value}, e.Pos})
+				}
+			}
+		})
+		if !errors.Is(err, errElsewhere) {
+			return all, err
+		}
+	}
+}
 
-// scanBytes is how much of the log one transaction looks through.
-const scanBytes = 1 << 20
+// seeHistory calls f with a reader of what is sealed, and with the fresh samples
+// that are not.
+func (s *Store) seeHistory(all []fresh, f func(r *history.Reader, fresh []Sample)) error {
+	return s.file.view(func(tx *bolt.Tx) error {
+		sealed, _, err := getSealed(tx)
+		if err != nil {
+			return err
+		}
+		var rest []Sample
+		for _, v := range all {
+			if v.pos > sealed {
+				rest = append(rest, v.Sample)
+			}
+		}
+		f(&history.Reader{Tx: tx, Counters: s.counter, Damage: s.historyDamaged}, rest)
+		return nil
+	})
+}
+
+// historyDamaged counts and reports a damaged part of the history, once.
+func (s *Store) historyDamaged(where string, err error) {
+	if _, again := s.badParts.LoadOrStore(where, true); !again {
+		s.file.damage(where, err)
+	}
+}
 
 // History returns the values of one name with from <= time < to, in the order
 // of their times; of equal times the last one said counts. At most limit
 // samples (0 = all), the earliest.
 func (s *Store) History(ctx context.Context, device, name string, from, to time.Time, limit int) ([]Sample, error) {
-	var all []Sample
-	err := s.scan(ctx, device, from, to, func(e *Entry, r *protocol.Record) error {
-		if r.Name == name {
-			all = append(all, Sample{r.Time, r.Value})
-		}
-		return nil
-	})
+	q := history.Query{Device: device, Name: name, From: nanos(from), To: nanos(to)}
+	new, err := s.freshOf(device, name, q.From, q.To)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(all, func(a, b Sample) int { return cmp.Compare(a.Time, b.Time) })
-	kept := all[:0]
-	for _, v := range all {
-		if n := len(kept); n > 0 && kept[n-1].Time == v.Time {
-			kept[n-1] = v
-		} else {
-			kept = append(kept, v)
-		}
+	if limit <= 0 {
+		limit = math.MaxInt
 	}
-	if limit > 0 && len(kept) > limit {
-		kept = kept[:limit]
+	places := mostDamagedPlaces
+	return s.samplesAround(ctx, q, new, limit, &places)
+}
+
+// mostDamagedPlaces of the file's structure are read around.
+const mostDamagedPlaces = 64
+
+// samplesAround is samples that leaves out the days which cannot be read.
+func (s *Store) samplesAround(ctx context.Context, q history.Query, new []fresh, limit int, places *int) ([]Sample, error) {
+	all, err := s.samples(ctx, q, new, limit)
+	if err == nil || !corrupt(err) {
+		return all, err
+	}
+	s.historyDamaged("history", err)
+	middle := q.From/2 + q.To/2
+	if *places--; *places < 0 || middle-q.From < int64(12*time.Hour) {
+		return nil, nil
+	}
+	q.To, middle = middle, q.To
+	all, err = s.samplesAround(ctx, q, new, limit, places)
+	if err != nil || len(all) == limit {
+		return all, err
+	}
+	q.From, q.To = q.To, middle
+	rest, err := s.samplesAround(ctx, q, new, limit-len(all), places)
+	return append(all, rest...), err
+}
+
+// samples reads a page at a time.
+func (s *Store) samples(ctx context.Context, q history.Query, new []fresh, limit int) (kept []Sample, err error) {
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		more = false
+		page := min(limit, len(kept)+pageOfSamples)
+		err := s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
+			q.Fresh = fresh
+			for v := range r.Samples(q) {
+				if more = len(kept) == page; more {
+					break
+				}
+				kept = append(kept, v)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		if more = more && len(kept) < limit; more {
+			q.From = kept[len(kept)-1].Time + 1
+		}
 	}
 	return kept, nil
 }
 
-// Export calls f for each record with from <= time < to of a device ("" = all),
-// in the order of the log, in bounded reads. Uncertain entries are left out.
-func (s *Store) Export(ctx context.Context, device string, from, to time.Time, f func(e *Entry, r *protocol.Record) error) error {
-	return s.scan(ctx, device, from, to, f)
+// Rows returns the rows of one name that overlap the span: where the level asked
+// for is not kept any more, longer ones. Each says its start and end.
+func (s *Store) Rows(ctx context.Context, device, name string, from, to time.Time, level Level) (rows []Row, err error) {
+	q := history.Query{Device: device, Name: name, From: nanos(from), To: nanos(to)}
+	new, err := s.freshOf(device, name, math.MinInt64, math.MaxInt64) // late ones count in rows of their time
+	if err != nil {
+		return nil, err
+	}
+	err = s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
+		q.Fresh = fresh
+		rows = readRows(ctx, r, q, level)
+	})
+	return rows, errors.Join(err, ctx.Err())
 }
 
-// scan reads a page of the log at a time and calls f between the transactions.
-func (s *Store) scan(ctx context.Context, device string, from, to time.Time, f func(*Entry, *protocol.Record) error) error {
-	w := window{device: device, from: nanos(from), to: nanos(to)}
-	head := s.Head()
-	for next := Position(0); next <= head; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		entries, after, err := s.scanPage(&w, next, head)
-		if err != nil && !corrupt(err) {
-			return err
-		}
-		if err != nil { // what cannot be read must not hide what can
-			s.blockDamaged(after, err)
-			after = min(after+stepOver, s.sealedTo()+1)
-		}
-		next = after
-		for _, e := range entries {
-			if err := w.each(e, f); err != nil {
-				return err
-			}
+func readRows(ctx context.Context, r *history.Reader, q history.Query, level Level) (rows []Row) {
+	for row := range r.Rows(q, level) {
+		if rows = append(rows, row); len(rows)%1024 == 0 && ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return rows
+}
+
+// Chart is a span of one value, as fine as a picture of some width can show.
+type Chart struct {
+	Level   Level
+	Samples []Sample // of level Raw
+	Rows    []Row    // of the others
+}
+
+// mostOfChart is how many samples a chart has; more are shown as rows.
+const mostOfChart = 20_000
+
+// Chart returns a span with at least two points for each of width pixels, if that
+// many are kept: samples, or rows of the coarsest level that has them.
+func (s *Store) Chart(ctx context.Context, device, name string, from, to time.Time, width int) (c Chart, err error) {
+	q := history.Query{Device: device, Name: name, From: nanos(from), To: nanos(to)}
+	new, err := s.freshOf(device, name, math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return c, err
+	}
+	err = s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
+		q.Fresh = fresh
+		c.Level = r.Pick(q, max(width, 1))
+		if c.Level == Raw {
+			for v := range r.Samples(q) {
+				if c.Samples = append(c.Samples, v); len(c.Samples) > mostOfChart {
+					c.Level, c.Samples = FiveMinutes, nil
+					break
+				}
+			}
+		}
+		if c.Level != Raw {
+			c.Rows = readRows(ctx, r, q, c.Level)
+		}
+	})
+	return c, errors.Join(err, ctx.Err())
 }
 
 // nanos is t in ns since 1970, at the ends of what int64 can say when t is
@@ -99,75 +231,158 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// window is what a scan looks for.
-type window struct {
-	device   string
-	from, to int64 // ns
+// Export calls f for each record with from <= time < to of a device ("" = all),
+// in bounded reads: day by day (UTC, of the record's time), within a day device by
+// device, each in the order of the log. Uncertain entries are left out. While
+// nothing can be sealed, what is in the log alone comes last.
+func (s *Store) Export(ctx context.Context, device string, from, to time.Time, f func(e *Entry, r *protocol.Record) error) error {
+	if s.cannotSeal() == nil {
+		_ = s.Snapshot(ctx, func(int64, io.WriterTo) error { return nil }) // it begins with sealing
+	}
+	x := export{s: s, device: device, from: nanos(from), to: nanos(to), f: f}
+	if err := x.holdLog(); err != nil {
+		return err
+	}
+	var place history.Place
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		page, err := x.page(&place, &more)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			if err := x.each(e); err != nil {
+				return err
+			}
+		}
+	}
+	return x.rest(ctx)
 }
 
-// each calls f for the records of e that are inside.
-func (w *window) each(e *Entry, f func(*Entry, *protocol.Record) error) error {
-	if e.Uncertain || w.device != "" && e.Device != w.device {
-		return nil
+// export is one Export under way.
+type export struct {
+	s        *Store
+	device   string
+	from, to int64
+	f        func(e *Entry, r *protocol.Record) error
+
+	sealed Position // what is behind it comes from the log
+	head   Position
+	log    []heldRecord
+	known  map[identity]bool // of entries of the log that were sealed since
+	upTo   Position          // all of these are known
+}
+
+// heldRecord is a record of the log, which may be gone when it is needed.
+type heldRecord struct {
+	number  uint64
+	payload []byte
+}
+
+// identity tells entries apart that have records.
+type identity struct {
+	device   string
+	boot     protocol.Boot
+	seq      uint64
+	command  uint64
+	received int64
+}
+
+func identify(e *Entry) identity {
+	return identity{e.Device, e.Boot, e.Seq, e.Command, e.Received}
+}
+
+// holdLog copies what is in the log alone.
+func (x *export) holdLog() error {
+	s := x.s
+	for {
+		s.tails.RLock()
+		all := append(stretches(nil), s.tails.unsealed...)
+		x.sealed, x.head = s.tails.sealed, s.tails.head
+		s.tails.RUnlock()
+		x.upTo, x.log = x.sealed, nil
+		err := s.scanStretches(all, x.from, x.to, func(number uint64, payload []byte) error {
+			x.log = append(x.log, heldRecord{number, payload})
+			return nil
+		})
+		if !errors.Is(err, errElsewhere) {
+			return err
+		}
 	}
-	for i := range e.Records {
-		if r := &e.Records[i]; r.Time >= w.from && r.Time < w.to {
-			if err := f(e, r); err != nil {
-				return err
+}
+
+// fromLog calls f for the entries held that are behind after and up to to.
+func (x *export) fromLog(after, to Position, f func(e *Entry) error) error {
+	rr := recordReader{only: x.device, mean: x.s.words.of}
+	for _, r := range x.log {
+		found, _ := x.s.entries(&rr, r.number, r.payload)
+		for _, e := range found {
+			if e.Pos > after && e.Pos <= to {
+				if err := f(e); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// scanPage returns the entries of one page of blocks from next on that may be
-// inside, and where the next page begins, or where it got stuck. next 0 = the
-// first block that may.
-func (s *Store) scanPage(w *window, next, head Position) (entries []*Entry, after Position, err error) {
-	after = next
-	behind, sealed := s.unsealedFrom(next)
-	if next > sealed {
-		entries, after = s.scanUnsealed(behind, w, next, head)
-		return entries, after, nil
-	}
-	head = min(head, sealed)
-	err = s.file.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketLog).Cursor()
-		k, v := seekBlock(c, next) // what was a block in the log's files is part of a larger one here
-		if next == 0 {
-			k, v = s.searchBlock(c, 0, head, func(h blockHeader) bool {
-				return h.latest >= floorDiv(w.from, 1e6)-aheadOfReceipt.Milliseconds()
+// page reads some of what is sealed, and leaves out what was not at the beginning.
+func (x *export) page(place *history.Place, more *bool) (page []*Entry, err error) {
+	err = x.s.file.view(func(tx *bolt.Tx) error {
+		sealed, _, err := getSealed(tx)
+		if err != nil {
+			return err
+		}
+		if now := min(sealed, x.head); now > x.upTo {
+			if x.known == nil {
+				x.known = map[identity]bool{}
+			}
+			_ = x.fromLog(x.upTo, now, func(e *Entry) error {
+				x.known[identify(e)] = true
+				return nil
 			})
+			x.upTo = now
 		}
-		read, full := 0, false
-		s.walkBlocks(c, k, v, head, func(at Position, h blockHeader, body []byte) (stop bool) {
-			after = at
-			if full = read > scanBytes; full {
-				return true
+		r := history.Reader{Tx: tx, Damage: x.s.historyDamaged}
+		*place, *more, err = r.Frames(x.device, x.from, x.to, *place, pageOfSamples, func(device string, f chunk.Frame) error {
+			e := &Entry{Kind: Telemetry, Device: device, Boot: f.Boot, Seq: f.Seq, Received: f.Received, Command: f.Command, Records: f.Records}
+			if f.Command != 0 {
+				e.Kind = Result
 			}
-			read += len(body)
-			if w.mayHold(h, body) {
-				block, err := unpackBody(at, h, body)
-				if err != nil {
-					s.blockDamaged(at, err)
-				}
-				for len(block) > 0 && block[0].Pos < next {
-					block = block[1:]
-				}
-				entries = append(entries, block...)
+			if !x.known[identify(e)] {
+				page = append(page, e)
 			}
-			after = at + Position(h.count)
-			return false
+			return nil
 		})
-		if !full {
-			after = head + 1
-		}
-		return nil
+		return err
 	})
-	return entries, after, err
+	return page, err
 }
 
-// mayHold is false when a look at a block shows that nothing is inside.
-func (w *window) mayHold(h blockHeader, body []byte) bool {
-	return h.earliest <= floorDiv(w.to, 1e6) && bytes.Contains(body, []byte(w.device))
+// rest gives what was in the log alone at the beginning.
+func (x *export) rest(ctx context.Context) error {
+	return x.fromLog(x.sealed, x.head, func(e *Entry) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return x.each(e)
+	})
+}
+
+// each calls f for the records of e that are inside.
+func (x *export) each(e *Entry) error {
+	if e.Uncertain {
+		return nil
+	}
+	for i := range e.Records {
+		if r := &e.Records[i]; r.Time >= x.from && r.Time < x.to {
+			if err := x.f(e, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -12,13 +12,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hearthgate/hearthgate/store/history"
 	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
 
-// fileFormat is the version of what is in the file.
-// 2 has the log's files, the keys log and sealed.
-const fileFormat = 2
+// fileFormat is the version of what is in the file: 2 brought the log's files, 3
+// history instead of blocks.
+const fileFormat = 3
+
+// logBudget is how much of the log is kept for readers.
+const logBudget = segment.DefaultBudget
 
 var (
 	keyFormat  = []byte("format")
@@ -32,26 +36,36 @@ var (
 func Open(o Options) (*Store, error) { return newStore(o).open() }
 
 func (s *Store) open() (*Store, error) {
-	if err := makeDir(s.dir); err != nil {
+	if err := s.openStopped(); err != nil {
 		return nil, err
+	}
+	s.start()
+	return s, nil
+}
+
+// openStopped is open without its goroutines.
+func (s *Store) openStopped() error {
+	if err := makeDir(s.dir); err != nil {
+		return err
 	}
 	held, err := lock(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return fmt.Errorf("open store: %w", err)
 	}
 	s.held = held
 	if err := s.openAll(); err != nil {
 		_ = s.file.close()
 		_ = held.Close()
-		return nil, fmt.Errorf("open store %s: %w", s.file.path, err)
+		return fmt.Errorf("open store %s: %w", s.file.path, err)
 	}
+	return nil
+}
+
+func (s *Store) start() {
 	s.memory.alarm = time.AfterFunc(tooFar, s.stirMemory)
 	go s.run()
 	go s.runMemory()
-	if s.segments != nil {
-		go s.runSealer()
-	}
-	return s, nil
+	go s.runSealer()
 }
 
 // openAll opens the database first, then what the log's files have beyond it.
@@ -59,7 +73,7 @@ func (s *Store) openAll() error {
 	if err := s.openFile(); err != nil {
 		return err
 	}
-	if err := s.openSegments(); err != nil {
+	if err := s.openLog(); err != nil {
 		return err
 	}
 	c := &s.committer
@@ -67,15 +81,19 @@ func (s *Store) openAll() error {
 		c.next = max(c.next, cu.pos+1)
 	}
 	c.last = c.next - 1
-	s.tails.head, s.tails.durable, s.tails.logSize = c.last, c.last, c.logSize
+	s.tails.head, s.tails.durable = c.last, c.last
+	if c.unsealed > 0 {
+		c.sealedSince = time.Now().Add(-sealAfter) // at once
+	}
+	s.settleLog()
 	s.loadWear()
 	return nil
 }
 
 func newStore(o Options) *Store {
 	s := &Store{
-		dir: o.Dir, commit: o.Commit, retain: o.Retain, unread: readerBudget, logIn: o.LogIn, log: o.Log,
-		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, mostUnsealed: mostUnsealed,
+		dir: o.Dir, commit: o.Commit, retain: retainOf(o), logIn: o.LogIn, log: o.Log, words: newWords(),
+		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, mostUnsealed: mostUnsealed, logBudget: logBudget,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		cursors: map[string]*cursor{}, devices: map[string]*device{}, tables: map[string]*table{},
 		health: Health{Healthy: true},
@@ -87,6 +105,7 @@ func newStore(o Options) *Store {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.committer.words = s.words
 	s.tails.news = make(chan struct{})
 	s.memory.init()
 	if o.FS != nil {
@@ -158,19 +177,44 @@ func (s *Store) initFile(tx *bolt.Tx) error {
 	if !ok {
 		logEpoch = newLogEpoch()
 	}
-	for _, name := range [][]byte{bucketMeta, bucketLog, bucketDevices, bucketCursors} {
-		if _, err := tx.CreateBucket(name); err != nil {
-			return err
-		}
+	if err := createBuckets(tx); err != nil {
+		return err
+	}
+	place := s.logIn
+	if ok {
+		place = Files
 	}
 	meta := tx.Bucket(bucketMeta)
 	return errors.Join(
 		meta.Put(keyFormat, []byte{fileFormat}),
 		meta.Put(keyGateway, []byte(newGatewayID())),
 		meta.Put(keyEpoch, []byte(newEpoch())),
-		meta.Put(keyCheckpoint, blockKey(0)),
 		putLogEpoch(tx, logEpoch),
+		putPlace(tx, place),
 		putSealed(tx, 0, 0))
+}
+
+// createBuckets makes those that are not there.
+func createBuckets(tx *bolt.Tx) error {
+	for _, name := range ourBuckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return history.Create(tx)
+}
+
+func retainOf(o Options) history.Keep {
+	span := func(d, otherwise time.Duration) time.Duration {
+		switch {
+		case d == 0:
+			return otherwise
+		case d < 0:
+			return 0
+		}
+		return d
+	}
+	return history.Keep{Raw: max(0, o.Retain), FiveMinutes: span(o.Rows.FiveMinutes, year), Hours: span(o.Rows.Hours, 5*year), Days: span(o.Rows.Days, 0)}
 }
 
 func newLogEpoch() uint64 {
@@ -213,19 +257,19 @@ func (s *Store) load() error {
 	clear(s.tables)
 	return s.file.view(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
-		for _, name := range [][]byte{bucketMeta, bucketLog, bucketDevices, bucketCursors} {
+		for _, name := range ourBuckets {
 			if tx.Bucket(name) == nil {
 				return fmt.Errorf("%w: bucket %s is missing", errCorrupt, name)
 			}
-		}
-		if v := meta.Get(keyFormat); len(v) != 1 || v[0] > fileFormat {
-			return fmt.Errorf("format %x was written by a newer version of the gateway; install that one", v)
 		}
 		if v := meta.Get(keyLog); len(v) == 8 {
 			s.logEpoch = binary.BigEndian.Uint64(v)
 		}
 		s.id, s.epoch = string(meta.Get(keyGateway)), string(meta.Get(keyEpoch))
-		checkpoint := keyBlock(meta.Get(keyCheckpoint))
+		s.place = Files
+		if v := meta.Get(keyPlace); len(v) == 1 && LogIn(v[0]) == InBolt {
+			s.place = InBolt
+		}
 		if err := s.loadDevices(tx); err != nil {
 			return err
 		}
@@ -235,9 +279,10 @@ func (s *Store) load() error {
 		if err := s.loadTables(tx); err != nil {
 			return err
 		}
-		s.replay(tx, checkpoint)
-		s.loadSealed(meta.Get(keySealed))
-		return nil
+		if err := s.words.load(tx, s.file.damage); err != nil {
+			return err
+		}
+		return s.loadSealed(tx)
 	})
 }
 
@@ -259,51 +304,22 @@ func (s *Store) loadCursors(tx *bolt.Tx) error {
 			s.file.damage("cursor "+string(k), errDamaged)
 			return nil
 		}
-		s.cursors[string(k)] = &cursor{name: string(k), pos: keyBlock(v)}
+		s.cursors[string(k)] = &cursor{name: string(k), pos: keyPosition(v), durable: keyPosition(v)}
 		return nil
 	})
 }
 
-// replay reads the log behind the last checkpoint and finds its end.
-func (s *Store) replay(tx *bolt.Tx, checkpoint Position) {
-	c := &s.committer
-	end := checkpoint + 1
-	cur := tx.Bucket(bucketLog).Cursor()
-	for k, v := seekBlock(cur, end); k != nil; k, v = cur.Next() {
-		entries, err := unpack(keyBlock(k), v)
-		if err != nil {
-			s.blockDamaged(keyBlock(k), err)
-			end = keyBlock(k) + entriesPerBlock
-			continue
-		}
-		for _, e := range entries {
-			if e.Pos > checkpoint {
-				s.replayEntry(e)
-			}
-		}
-		end = keyBlock(k) + Position(len(entries))
+// loadSealed finds out how far the log has been sealed.
+func (s *Store) loadSealed(tx *bolt.Tx) error {
+	pos, record, err := getSealed(tx)
+	if err != nil {
+		return err
 	}
-	if k, v := cur.Last(); k != nil {
-		if h, _, err := unpackHeader(v); err == nil {
-			c.logSize, c.latest = h.offset+uint64(len(v)), h.latest
-		}
-	}
-	c.next = end
-	now := time.Now()
-	c.checkpoint, c.retainAt, c.sealedSince = now, now.Add(time.Minute), now
-}
-
-// loadSealed finds out how far the log's files have been moved here.
-func (s *Store) loadSealed(v []byte) {
-	c := &s.committer
-	s.tails.sealed, s.tails.unsealed = c.next-1, nil
-	if len(v) == 16 {
-		if pos := keyBlock(v[:8]); pos > 0 {
-			s.tails.sealed, c.next = pos, pos+1
-		}
-		s.seal.record = binary.BigEndian.Uint64(v[8:])
-	}
-	s.seal.read = s.seal.record
+	s.seal.pos, s.seal.record, s.seal.read = pos, record, record
+	s.committer.next = pos + 1
+	s.committer.sealedSince = time.Now()
+	s.tails.sealed, s.tails.unsealed = pos, nil
+	return nil
 }
 
 // replayEntry brings a device up to date with an entry of the log.
@@ -347,7 +363,7 @@ func (s *Store) Close() error {
 
 	if answered {
 		s.sealAtTheEnd(!s.committer.gaveUp)
-	} else if s.segments != nil {
+	} else {
 		close(s.seal.stop)
 	}
 	s.tails.Lock()
@@ -362,8 +378,5 @@ func (s *Store) Close() error {
 	if h := s.Health(); !h.Healthy {
 		err = fmt.Errorf("close store: the last commit failed: %s", h.Err)
 	}
-	if s.segments != nil {
-		err = errors.Join(err, s.segments.Close())
-	}
-	return errors.Join(err, s.file.close(), s.held.Close())
+	return errors.Join(err, s.journal.Close(), s.file.close(), s.held.Close())
 }

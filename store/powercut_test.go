@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,10 +46,10 @@ func (st step) entry() *store.Entry {
 	at := int64(1795219200000 + st.seq*1000)
 	e := &store.Entry{Kind: store.Telemetry, Device: st.device, Boot: protocol.Boot{7}, Seq: st.seq, Received: at}
 	for i := range 1 + st.seq%4 {
-		e.Records = append(e.Records, protocol.Record{Name: fmt.Sprint("r", i), Value: protocol.Int(int64(st.seq)), Time: at * 1e6})
+		e.Records = append(e.Records, protocol.Record{Name: fmt.Sprint("r", i), Value: protocol.Int(int64(st.seq)), Time: at * 1e6, Absolute: true})
 	}
 	if st.seq%11 == 0 { // larger than a page now and then
-		e.Records = append(e.Records, protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 6000)), Time: at * 1e6})
+		e.Records = append(e.Records, protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 6000)), Time: at * 1e6, Absolute: true})
 	}
 	return e
 }
@@ -79,7 +80,7 @@ func record(t *testing.T, logIn store.LogIn, commits int) (*segmenttest.Disk, *s
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "gateway.db")
-		end(t, open(t, store.Options{Dir: dir, LogIn: store.InBolt}))
+		end(t, open(t, store.Options{Dir: dir, LogIn: logIn}))
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -237,6 +238,7 @@ func (sc *script) verify(dir string, logIn store.LogIn, image segmenttest.Image,
 	if h := s.Health(); h.Damaged > 0 {
 		return fmt.Errorf("%d values are damaged", h.Damaged)
 	}
+	slices.SortFunc(got, func(a, b step) int { return cmp.Compare(a.seq, b.seq) }) // export goes device by device
 	table := map[string]string{}
 	words, err := store.OpenTable[string](s, "words")
 	if err != nil {

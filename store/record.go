@@ -6,25 +6,29 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
-// A commit is one record of the log's files (package segment): entries, changes
-// to tables, cursors, and what else must survive of the batch. FORMAT.md draws
-// it.
+// A commit is one record of the log: entries, changes to tables, cursors, and
+// what else must survive of the batch. FORMAT.md draws it.
+
+// recordFormat is the first byte of a record. Those of file formats 1 and 2
+// begin with the kind of a part.
+const recordFormat = 0x10
 
 // Parts of a record.
 const (
-	partBlock     = 1 + iota // a block of entries
+	partEntries   = 1 + iota // the next ones
 	partRow                  // of a table
 	partNoRow                // one that was deleted
 	partCursor               // of a reader
 	partNoCursor             // one that was removed
 	partBoots                // of a device, as a hello named them
 	partForgotten            // a device
+	partWords                // that are defined
 )
 
 // A forgotten device, in the order of the batch.
 type forgotten struct {
 	device string
-	blocks int // of the batch that come before it
+	at     int // bytes of entries that come before it
 }
 
 // bootsWrite is which boots a device has, the most recently named first.
@@ -35,18 +39,21 @@ type bootsWrite struct {
 
 // appendBatch encodes the batch in hand.
 func (c *committer) appendBatch(b []byte) []byte {
-	rest := c.batch.forgotten
-	for i, bl := range c.pack.blocks {
-		for ; len(rest) > 0 && rest[0].blocks <= i; rest = rest[1:] {
-			b = appendText(append(b, partForgotten), rest[0].device)
+	b = append(b, recordBegin(c.next, c.words.edition, c.batch.received)...)
+	if defined := c.words.inOrder; len(defined) > 0 {
+		b = binary.AppendUvarint(append(b, partWords), uint64(c.words.next))
+		b = binary.AppendUvarint(b, uint64(len(defined)))
+		for _, text := range defined {
+			b = appendText(b, text)
 		}
-		b = binary.AppendUvarint(append(b, partBlock), uint64(bl.first))
-		b = binary.AppendUvarint(b, uint64(bl.to-bl.from))
-		b = append(b, c.pack.buf[bl.from:bl.to]...)
 	}
-	for _, f := range rest {
+	from := 0
+	for _, f := range c.batch.forgotten {
+		b = appendEntries(b, c.entries.b[from:f.at])
 		b = appendText(append(b, partForgotten), f.device)
+		from = f.at
 	}
+	b = appendEntries(b, c.entries.b[from:])
 	for i := range c.batch.items {
 		it := &c.batch.items[i]
 		switch {
@@ -74,39 +81,91 @@ func (c *committer) appendBatch(b []byte) []byte {
 	return b
 }
 
-// A part of a record. Which fields are set depends on its kind.
-type part struct {
-	kind  byte
-	name  string // of a table, a reader or a device
-	key   string
-	value []byte // of a row, or the block; shared with the record
-	pos   Position
-	boots []boot
+// recordBegin is what a record begins with: the position of its first entry or of
+// the next one, the edition of its words, and a receipt to count from.
+func recordBegin(next Position, edition uint64, received int64) []byte {
+	b := binary.AppendUvarint([]byte{recordFormat}, uint64(next))
+	return binary.AppendVarint(binary.AppendUvarint(b, edition), received)
 }
 
-// eachPart takes a record apart, in order.
-func eachPart(payload []byte, f func(p *part) error) error {
-	for len(payload) > 0 {
-		p, n, ok := readPart(payload)
-		if !ok {
+func appendEntries(b, entries []byte) []byte {
+	if len(entries) == 0 {
+		return b
+	}
+	return append(binary.AppendUvarint(append(b, partEntries), uint64(len(entries))), entries...)
+}
+
+// A part of a record. Which fields are set depends on its kind.
+type part struct {
+	kind    byte
+	name    string // of a table, a reader or a device
+	key     string
+	value   []byte // of a row; shared with the record
+	pos     Position
+	boots   []boot
+	entries []*Entry
+
+	edition uint64 // of words
+	number  uint32 // of the first
+	texts   []string
+}
+
+// recordReader takes a record apart.
+type recordReader struct {
+	only    string                // device whose entries are wanted, "" = all
+	mean    func(uint64) []string // the words of an edition
+	missing int                   // words that were not known
+
+	pos Position // of the first entry, or the next one
+	end Position // behind the last
+}
+
+// position is that of the first entry of a record, or of the next one.
+func position(payload []byte) (Position, bool) {
+	if len(payload) == 0 || payload[0] != recordFormat {
+		return 0, false
+	}
+	pos, n := binary.Uvarint(payload[1:])
+	return Position(pos), n > 0 && pos > 0
+}
+
+// each calls f for the parts, in order. Entries of several parts follow each
+// other.
+func (rr *recordReader) each(payload []byte, f func(p *part) error) error {
+	r := byteReader{b: payload}
+	if r.byte() != recordFormat {
+		return errDamaged
+	}
+	rr.pos = Position(r.uvarint())
+	edition := r.uvarint()
+	received := r.varint()
+	rr.end = rr.pos
+	if r.bad || rr.pos == 0 {
+		return errDamaged
+	}
+	for len(r.b) > 0 {
+		p := part{edition: edition}
+		if p.kind = r.byte(); p.kind == partEntries {
+			er := entryReader{reader: reader{s: string(r.bytes())}, texts: rr.mean(edition), only: rr.only}
+			p.entries, rr.end, received = er.entries(rr.end, received)
+			rr.missing += er.missing
+			r.bad = r.bad || er.bad
+		} else {
+			r.part(&p)
+		}
+		if r.bad {
 			return errDamaged
 		}
 		if err := f(&p); err != nil {
 			return err
 		}
-		payload = payload[n:]
 	}
 	return nil
 }
 
-// readPart reads the part at the beginning of b, which has n bytes.
-func readPart(b []byte) (p part, n int, ok bool) {
-	r := byteReader{b: b}
-	p.kind = r.byte()
+// part reads what follows its kind, entries aside.
+func (r *byteReader) part(p *part) {
 	switch p.kind {
-	case partBlock:
-		p.pos = Position(r.uvarint())
-		p.value = r.bytes()
 	case partRow:
 		p.name, p.key = string(r.bytes()), string(r.bytes())
 		p.value = r.bytes()
@@ -127,10 +186,18 @@ func readPart(b []byte) (p part, n int, ok bool) {
 			p.boots = append(p.boots, bt)
 		}
 		r.bad = r.bad || len(p.boots) > bootsRemembered
+	case partWords:
+		first, n := r.uvarint(), r.uvarint()
+		if r.bad = r.bad || first+n > mostWords || n > mostWords; r.bad {
+			return
+		}
+		p.number = uint32(first)
+		for ; n > 0 && !r.bad; n-- {
+			p.texts = append(p.texts, string(r.bytes()))
+		}
 	default:
 		r.bad = true
 	}
-	return p, len(b) - len(r.b), !r.bad
 }
 
 // byteReader is reader for bytes that are shared, not copied. Once something is
@@ -165,6 +232,11 @@ func (r *byteReader) uvarint() uint64 {
 	}
 	r.b = r.b[n:]
 	return x
+}
+
+func (r *byteReader) varint() int64 {
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
 }
 
 func (r *byteReader) bytes() []byte { return r.take(r.uvarint()) }

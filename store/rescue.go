@@ -15,8 +15,8 @@ type rescued struct {
 	values  int
 }
 
-// rescue reads all it can of the file at path besides the log and the cursors,
-// whose positions mean nothing in a new log.
+// rescue reads all it can of the file at path besides the history, which a backup
+// has, and the cursors: where readers were means nothing in a new log.
 func rescue(path string) (r rescued) {
 	r.buckets = map[string]map[string][]byte{}
 	_ = guarded(func() error {
@@ -54,7 +54,7 @@ func (r *rescued) bucket(db *bolt.DB, name string) {
 				r.gateway = string(b.Get(keyGateway))
 				return nil
 			}
-			if name != string(bucketDevices) && !strings.HasPrefix(name, tablePrefix) {
+			if name != string(bucketDevices) && name != string(bucketWords) && !strings.HasPrefix(name, tablePrefix) {
 				return nil
 			}
 			rows := map[string][]byte{}

@@ -3,29 +3,29 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
-	"github.com/hearthgate/hearthgate/store/segment"
+	"github.com/hearthgate/hearthgate/store/chunk"
+	"github.com/hearthgate/hearthgate/store/history"
 	bolt "go.etcd.io/bbolt"
 )
 
-// Sealing moves what the log's files hold into the database, so that they can
-// be used again: rarely, and in large transactions. It is done by a goroutine of
-// its own, which is then the only one that writes to the database, so that
-// commits never wait for it.
+// Sealing takes what the log has into the history and the other buckets, so that
+// the log's space can be used again once all readers are through: rarely, and in
+// large transactions. A goroutine of its own does it, so that commits to the log's
+// files never wait for the database. It keeps the history in order, too: keep.go.
 
 const (
 	sealBytes    = 4 << 20   // of records that are not sealed start it
 	sealAfter    = time.Hour // since the last time does, too
 	sealAtOnce   = 8 << 20   // bytes of records in one transaction
-	packAtOnce   = 256 << 10 // bytes of records whose entries are in memory at a time
 	mostUnsealed = 192 << 20 // commits wait above this; it leaves room for one of the largest
 	tooFar       = 1000 * time.Hour
 )
 
-// keySealed says how far: the position of the last entry in the bucket log (0:
-// wherever that ends), and the number of the record as of which everything else
-// is.
+// keySealed says how far: the position of the last entry that is in the history,
+// and the number of the record as of which everything else is.
 var keySealed = []byte("sealed")
 
 // A sealing is what the sealer is asked for. One that failed is tried again.
@@ -33,7 +33,7 @@ type sealing struct {
 	record uint64   // up to which
 	head   Position // the last entry in it
 	states []stateWrite
-	leave  bool // the log goes on in the database
+	words  []word
 
 	snapshots []*snapshot // to be made afterwards
 	empty     bool        // nothing has to be moved for them
@@ -41,9 +41,10 @@ type sealing struct {
 
 // sealer is what the goroutine that seals keeps to itself.
 type sealer struct {
-	record uint64 // everything but entries is in the database as of it
-	read   uint64 // entries are up to here
-	pack   packer
+	record uint64   // everything but entries is in the database as of it
+	read   uint64   // entries are up to here
+	pos    Position // the last of them
+	keep   keeping
 	failed *sealing // was not done when the store was closed
 	asked  chan *sealing
 	stop   chan struct{}
@@ -54,7 +55,7 @@ type sealer struct {
 // the committer, with no batch in hand: states are of what is durable.
 func (s *Store) sealIfDue(now time.Time) {
 	c := &s.committer
-	if s.segments == nil || !c.retryAt.IsZero() || s.sealBusy.Load() {
+	if !c.retryAt.IsZero() || s.sealBusy.Load() {
 		return
 	}
 	wanted := s.takeSnapshots()
@@ -74,7 +75,7 @@ func (s *Store) sealIfDue(now time.Time) {
 // sealing makes what the sealer needs to know from what the committer knows.
 func (s *Store) sealing() *sealing {
 	c := &s.committer
-	job := &sealing{record: s.segments.Next() - 1, head: c.last}
+	job := &sealing{record: s.journal.Next() - 1, head: c.last, words: c.words.save()}
 	for _, id := range c.unforgotten {
 		job.states = append(job.states, stateWrite{device: id})
 	}
@@ -86,22 +87,22 @@ func (s *Store) sealing() *sealing {
 
 // sealFor is the time until sealing is due if nothing more is logged.
 func (s *Store) sealFor() time.Duration {
-	if s.segments == nil || s.committer.unsealed == 0 || s.sealBusy.Load() {
+	if s.committer.unsealed == 0 || s.sealBusy.Load() {
 		return tooFar
 	}
 	return time.Until(s.committer.sealedSince.Add(sealAfter))
 }
 
-// logFull reports whether commits have to wait for the sealer, because the
-// log's files have used up their budget.
-func (s *Store) logFull() bool { return s.segments != nil && s.segments.Stats().Bytes > s.mostUnsealed }
+// logFull reports whether commits have to wait for the sealer, because what is in
+// the log alone has used up its budget.
+func (s *Store) logFull() bool { return s.journal.Stats().Unsealed > s.mostUnsealed }
 
 // runSealer is the sealer's goroutine.
 func (s *Store) runSealer() {
 	defer close(s.seal.done)
 	s.prepare()
-	retain := time.NewTimer(time.Minute)
-	defer retain.Stop()
+	keep := time.NewTimer(time.Minute)
+	defer keep.Stop()
 	for {
 		select {
 		case job := <-s.seal.asked:
@@ -113,8 +114,8 @@ func (s *Store) runSealer() {
 			s.prepare()
 			s.sealBusy.Store(false)
 			s.signal()
-		case now := <-retain.C:
-			retain.Reset(s.dropOld(now))
+		case now := <-keep.C:
+			keep.Reset(s.keepHistory(now))
 		case <-s.seal.stop:
 			return
 		}
@@ -123,7 +124,7 @@ func (s *Store) runSealer() {
 
 // prepare makes a free segment so that the committer need not.
 func (s *Store) prepare() {
-	if err := s.segments.Prepare(); err != nil {
+	if err := s.journal.Prepare(); err != nil {
 		s.log.Warn("no segment could be prepared for the log", "error", err)
 	}
 }
@@ -149,47 +150,39 @@ func (s *Store) sealUntilDone(job *sealing) bool {
 			return false
 		case <-time.After(retryEvery):
 		}
-		s.reopen(err)
+		if err := s.reopen(err); err != nil {
+			s.log.Warn("open the file after an error", "error", err)
+		}
 	}
 }
 
-// reopen opens the database anew after an error other than one of space: see
-// retry.
-func (s *Store) reopen(after error) {
+// reopen opens the database anew after an error other than one of space: what
+// the library has in memory, and what the kernel made of pages that it could not
+// write, is not to be trusted.
+func (s *Store) reopen(after error) error {
 	if noSpace(after) {
-		return
+		return nil
 	}
-	if err := s.file.close(); err != nil {
-		s.log.Warn("close the file after an error", "error", err)
-	}
-	if err := s.file.open(); err != nil {
-		s.log.Warn("open the file after an error", "error", err)
-	}
+	return s.file.reopen()
 }
 
-// trySeal moves the records up to job's into the database, in transactions of
+// trySeal takes the records up to job's into the database, in transactions of
 // bounded size. Only the last one counts for anything but entries.
 func (s *Store) trySeal(job *sealing) error {
 	if job.empty {
 		return nil
 	}
 	for last := false; !last; {
-		var sealed Position
-		var read uint64
+		var to sealedTo
 		err := s.file.update(func(tx *bolt.Tx) (err error) {
-			if read, sealed, err = s.sealRecords(tx, job.record); err != nil {
+			if to, err = s.sealRecords(tx, job.record); err != nil {
 				return err
 			}
-			if last = read == job.record; !last {
-				return putSealed(tx, sealed, s.seal.record)
+			if last = to.read == job.record; !last {
+				return putSealed(tx, to.pos, s.seal.record)
 			}
-			if err := putStates(tx, job.states, job.head); err != nil {
-				return err
-			}
-			if job.leave {
-				sealed = 0
-			}
-			return putSealed(tx, sealed, job.record)
+			to.pos = max(to.pos, job.head)
+			return errors.Join(putStates(tx, job.states), s.words.put(tx, job.words), putSealed(tx, to.pos, job.record))
 		})
 		switch {
 		case err != nil && overBudget(err):
@@ -201,96 +194,102 @@ func (s *Store) trySeal(job *sealing) error {
 		case err != nil:
 			return err
 		}
-		s.sealedUpTo(sealed, read)
+		s.seal.read, s.seal.pos = to.read, to.pos
+		s.tails.Lock()
+		s.tails.sealed = to.pos
+		s.tails.unsealed.drop(to.read)
+		s.tails.Unlock()
 	}
 	s.seal.record = job.record
-	s.segments.Release(job.record, job.record)
-	return nil
+	s.release()
+	return s.dropWords()
 }
 
-// sealedUpTo lets readers find in the database what was moved there.
-func (s *Store) sealedUpTo(pos Position, record uint64) {
-	s.seal.read = record
-	s.tails.Lock()
-	defer s.tails.Unlock()
-	s.tails.sealed = max(s.tails.sealed, pos)
-	n := 0
-	for n < len(s.tails.unsealed) && s.tails.unsealed[n].number <= record {
-		n++
-	}
-	s.tails.unsealed = append([]logged(nil), s.tails.unsealed[n:]...)
+// sealedTo is how far a transaction came.
+type sealedTo struct {
+	read uint64   // the last record
+	pos  Position // the last entry
 }
 
 func putSealed(tx *bolt.Tx, pos Position, record uint64) error {
-	return tx.Bucket(bucketMeta).Put(keySealed, binary.BigEndian.AppendUint64(blockKey(pos), record))
+	return tx.Bucket(bucketMeta).Put(keySealed, binary.BigEndian.AppendUint64(positionKey(pos), record))
 }
 
-// sealRecords moves a bounded number of records behind the last one that was
-// moved, and says which was the last and where the sealed entries end.
-func (s *Store) sealRecords(tx *bolt.Tx, to uint64) (last uint64, sealed Position, err error) {
-	last, sealed = s.seal.read, s.sealedTo()
-	bytes, held := 0, 0
-	var entries []*Entry
-	var offset uint64 // of the first of them
-	flush := func() error {
-		if len(entries) == 0 {
-			return nil
-		}
-		sealed = entries[len(entries)-1].Pos
-		err := s.sealEntries(tx, entries, offset)
-		entries, held = entries[:0], 0
-		return err
+func getSealed(tx *bolt.Tx) (pos Position, record uint64, err error) {
+	v := tx.Bucket(bucketMeta).Get(keySealed)
+	if len(v) != 16 {
+		return 0, 0, fmt.Errorf("%w: %s is %x", errCorrupt, keySealed, v)
 	}
-	for last < to && bytes < sealAtOnce {
-		payload, err := s.segments.Read(last + 1)
-		if err != nil && !errors.Is(err, segment.ErrGone) { // a gap was reported at the start
-			s.file.damage("a record of the log", err)
+	return keyPosition(v[:8]), binary.BigEndian.Uint64(v[8:]), nil
+}
+
+func positionKey(p Position) []byte { return numberKey(uint64(p)) }
+
+// keyPosition is the position in the value of a cursor.
+func keyPosition(v []byte) Position { return Position(keyNumber(v)) }
+
+// sealRecords takes in a bounded number of records behind the last one that was
+// taken.
+func (s *Store) sealRecords(tx *bolt.Tx, to uint64) (done sealedTo, err error) {
+	done = sealedTo{s.seal.read, s.seal.pos}
+	var batch history.Batch
+	bytes, all := 0, true
+	rr := recordReader{mean: s.words.of}
+	from := s.seal.read + 1
+	if x := s.journal.Extents(); len(x) > 0 && x[0].First > from {
+		from = x[0].First // what was before is missing, as the start reported
+	}
+	serr := s.journal.Scan(from, func(number uint64, payload []byte) bool {
+		if number > to || bytes >= sealAtOnce {
+			all = number > to
+			return false
 		}
-		last++
-		if err != nil {
-			continue
-		}
-		bytes += len(payload)
-		held += len(payload)
-		err = eachPart(payload, func(p *part) error {
-			switch p.kind {
-			case partBlock:
-				h, body, err := unpackHeader(p.value)
-				if err != nil {
-					return err
+		derr := rr.each(payload, func(p *part) error {
+			for _, e := range p.entries {
+				if e.Pos > s.seal.pos { // else by a sealing that was cut off
+					addToHistory(&batch, e)
 				}
-				block, err := unpackBody(p.pos, h, body)
-				if err != nil {
-					return err
-				}
-				if p.pos <= s.sealedTo() { // by a sealing that was cut off
-					return nil
-				}
-				if len(entries) == 0 {
-					offset = h.offset
-				}
-				entries = append(entries, block...)
-				return nil
-			default:
-				return p.put(tx)
 			}
+			return p.put(tx)
 		})
-		if errors.Is(err, errDamaged) {
-			s.file.damage("a record of the log", err)
-			err = nil
+		if errors.Is(derr, errDamaged) {
+			s.recordDamaged(number, derr)
+			derr = nil
 		}
-		if err == nil && held > packAtOnce {
-			err = flush()
-		}
-		if err != nil {
-			return last, sealed, err
-		}
+		err = derr
+		bytes += len(payload)
+		done = sealedTo{number, max(done.pos, rr.end-1)}
+		return err == nil
+	})
+	if all {
+		done.read = to
 	}
-	return last, sealed, flush()
+	return done, errors.Join(err, serr, batch.Put(tx))
 }
 
-// put writes what is no entry into the database. Devices are not written one by
-// one: their states are, all at the end.
+// addToHistory adds what has a place there: records whose times are known.
+func addToHistory(b *history.Batch, e *Entry) {
+	if e.Uncertain || len(e.Records) == 0 {
+		return
+	}
+	b.Add(e.Device, chunk.Frame{Received: e.Received, Boot: e.Boot, Seq: e.Seq, Command: e.Command, Records: e.Records})
+}
+
+// dropWords forgets those that no record uses any more.
+func (s *Store) dropWords() error {
+	first := s.seal.record + 1
+	if all := s.journal.Extents(); len(all) > 0 {
+		first = min(first, all[0].First)
+	}
+	gone := s.words.forget(first)
+	if len(gone) == 0 {
+		return nil
+	}
+	return s.file.update(func(tx *bolt.Tx) error { return dropWords(tx, gone) })
+}
+
+// put writes what is no entry into the database. Devices and words are not
+// written one by one: all of them are at the end.
 func (p *part) put(tx *bolt.Tx) error {
 	switch p.kind {
 	case partRow:
@@ -305,44 +304,9 @@ func (p *part) put(tx *bolt.Tx) error {
 	return nil
 }
 
-// sealEntries puts entries behind those that are sealed; offset bytes of log
-// came before the first. It is the one place that decides how sealed entries are
-// kept.
-func (s *Store) sealEntries(tx *bolt.Tx, entries []*Entry, offset uint64) error {
-	log := tx.Bucket(bucketLog)
-	log.FillPercent = 1 // keys only grow
-	var latest int64
-	if k, v := log.Cursor().Last(); k != nil {
-		if h, _, err := unpackHeader(v); err == nil {
-			offset, latest = max(offset, h.offset+uint64(len(v))), h.latest
-		}
-	}
-	p := &s.seal.pack
-	p.buf = make([]byte, 0, packAtOnce) // the transaction keeps what it was given
-	p.reset(offset, latest)
-	var next Position
-	for _, e := range entries {
-		if e.Pos != next { // a block's entries follow each other
-			p.seal()
-		}
-		p.add(e)
-		next = e.Pos + 1
-	}
-	p.seal()
-	for _, bl := range p.blocks {
-		if err := log.Put(blockKey(bl.first), p.buf[bl.from:bl.to]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // sealAtTheEnd makes the next start quick. What cannot be sealed stays in the
 // log's files and is replayed.
 func (s *Store) sealAtTheEnd(clean bool) {
-	if s.segments == nil {
-		return
-	}
 	close(s.seal.stop)
 	<-s.seal.done
 	job := s.seal.failed
@@ -354,6 +318,7 @@ func (s *Store) sealAtTheEnd(clean bool) {
 		last := s.sealing()
 		if job != nil {
 			last.states = append(job.states, last.states...)
+			last.words = append(job.words, last.words...)
 		}
 		job = last
 	}

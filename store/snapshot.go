@@ -27,9 +27,6 @@ type snapshot struct {
 // the pace of write, while sealing waits, so write must go to a local file.
 func (s *Store) Snapshot(ctx context.Context, write func(size int64, db io.WriterTo) error) error {
 	n := &snapshot{ctx: ctx, write: write, done: make(chan error, 1)}
-	if s.segments == nil {
-		return s.copyOut(n)
-	}
 	s.mu.Lock()
 	s.snapshots = append(s.snapshots, n)
 	s.mu.Unlock()

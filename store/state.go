@@ -10,22 +10,25 @@ import (
 )
 
 // A checkpoint saves what follows from the log (boots, newest values, presence)
-// for the devices that changed, and how far it goes. At the start the log behind
-// it is read again.
+// for the devices that changed. It is part of sealing; at the start what is not
+// sealed is read again.
 
 const stateFormat = 1
 
-var keyCheckpoint = []byte("checkpoint")
+// A stateWrite is a device of a checkpoint; nil = it was forgotten.
+type stateWrite struct {
+	device string
+	value  []byte
+}
 
 // takeStates adds the devices that changed since the last checkpoint.
 func (s *Store) takeStates(to []stateWrite) []stateWrite {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, d := range s.devices {
-		if d.changed || d.named && s.segments == nil {
+		if d.changed {
 			to = append(to, stateWrite{id, d.encode()})
 			d.changed = false
-			d.named = d.named && s.segments != nil // the queue has it
 		}
 	}
 	return to
@@ -53,8 +56,8 @@ func (s *Store) takeBoots(named []*device) {
 	}
 }
 
-// putStates writes a checkpoint whose log ends at head.
-func putStates(tx *bolt.Tx, states []stateWrite, head Position) error {
+// putStates writes a checkpoint.
+func putStates(tx *bolt.Tx, states []stateWrite) error {
 	devices := tx.Bucket(bucketDevices)
 	for _, w := range states {
 		var err error
@@ -67,7 +70,7 @@ func putStates(tx *bolt.Tx, states []stateWrite, head Position) error {
 			return err
 		}
 	}
-	return tx.Bucket(bucketMeta).Put(keyCheckpoint, blockKey(head))
+	return nil
 }
 
 // encode is d as of the batch in hand. The caller is the committer and holds mu.

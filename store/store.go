@@ -7,9 +7,9 @@
 // Callers see nothing of how it is written; FORMAT.md tells that.
 //
 // Where to look: append.go is the queue in front of the disk, commit.go the one
-// goroutine that commits, record.go and block.go the bytes, seal.go the way from
-// the log's files into the database, tail.go the readers, history.go the look
-// back, and file.go the only place that knows the database's library.
+// goroutine that commits, record.go and entry.go the bytes, journal.go the two
+// places that the log may have, tail.go the readers, seal.go the way from the log
+// into the history, history.go the look back, and file.go the database.
 package store
 
 import (
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store/history"
 	"github.com/hearthgate/hearthgate/store/segment"
 )
 
@@ -122,10 +123,19 @@ var (
 type Options struct {
 	Dir    string        // made with mode 0700 if it is not there
 	Commit time.Duration // how long a measurement may wait; negative = 1s, 0 = as fast as the disk
-	Retain time.Duration // how long raw entries are kept; 0 = for ever
+	Retain time.Duration // how long samples are kept; 0 = for ever
+	Rows   RetainRows    // how long rows are
 	Log    *slog.Logger  // nil = discard
 	LogIn  LogIn         // where commits are written, Files
 	FS     segment.FS    // the directory of the log's files, nil = Dir
+}
+
+// RetainRows is how long rows of the history are kept, each at least as long as
+// what they are made of; negative = for ever.
+type RetainRows struct {
+	FiveMinutes time.Duration // 0 = a year
+	Hours       time.Duration // 0 = five years
+	Days        time.Duration // 0 = for ever
 }
 
 // LogIn is where commits are written.
@@ -145,9 +155,8 @@ type Store struct {
 	// Set at birth.
 	dir    string
 	commit time.Duration
-	retain time.Duration
-	unread uint64 // readerBudget
-	logIn  LogIn
+	retain history.Keep
+	logIn  LogIn // where the log is wanted
 	log    *slog.Logger
 	file   *file
 	id     string
@@ -158,8 +167,13 @@ type Store struct {
 	segmentSize  int64
 	sealBytes    int64
 	mostUnsealed int64
-	logEpoch     uint64       // of the log's files
-	segments     *segment.Log // nil: commits go to the database
+	logBudget    int64
+	logEpoch     uint64 // of the log's files
+	place        LogIn  // where the log is
+	journal      journal
+	words        *words
+	dropped      atomic.Uint64 // by the journal, that was reported
+	counters     atomic.Pointer[func(device, name string) (counter, known bool)]
 
 	wake chan struct{} // capacity 1: the committer should look again
 	done chan struct{} // closed when the committer has ended
@@ -187,16 +201,16 @@ type Store struct {
 		sync.RWMutex
 		head     Position
 		durable  Position // the last one that is on disk
-		logSize  uint64   // bytes of all blocks ever written
-		sealed   Position // the last one that the database has, or everything
-		unsealed []logged // the records behind it that have entries
+		sealed   Position // the last one that is in the history
+		unsealed stretches
 		recent   recent
 		news     chan struct{} // closed and replaced at each commit
 		closed   bool
 		skipped  uint64
 	}
 
-	badBlocks sync.Map // of those that were reported: Position → true
+	badRecords sync.Map // of those that were reported: number → true
+	badParts   sync.Map // of the history, likewise: where → true
 
 	told atomic.Pointer[func()] // see AfterCommitted
 
@@ -221,12 +235,12 @@ type Health struct {
 	Samples   uint64    // records in them
 	Repeats   uint64    // since start
 	FileBytes int64     // of the database
-	LogBytes  int64     // of the log's files in use
+	LogBytes  int64     // of the log in use
 	Written   uint64    // bytes handed to the log's files since start
 	SealErr   string    // why the log's files cannot be moved into the database, if so
 	Skipped   uint64    // entries that readers never saw
-	Dropped   uint64    // entries removed because the space was used up, since start
-	Damaged   uint64    // blocks and values that could not be read, since start
+	Dropped   uint64    // samples and rows removed because the space was used up, since start
+	Damaged   uint64    // records and values that could not be read, since start
 
 	InMemory      bool      // nothing was committed for ten seconds: working in memory only
 	InMemorySince time.Time // zero = it is not
@@ -250,10 +264,8 @@ func (s *Store) Health() Health {
 	h := s.health
 	h.Pending = len(s.queue.items) + s.queue.writing
 	h.Bytes = s.queue.bytes + s.queue.writingBytes
-	if s.segments != nil {
-		st := s.segments.Stats()
-		h.LogBytes, h.Written = st.Bytes, st.Written
-	}
+	st := s.journal.Stats()
+	h.LogBytes, h.Written = st.Bytes, st.Written
 	h.FileBytes, h.Skipped, h.Damaged = size, skipped, s.file.damaged.Load()
 	return h
 }

@@ -11,16 +11,14 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// readerBudget is how many bytes of log a reader may leave unread; beyond it
-// the oldest are skipped.
-const readerBudget = 256 << 20
-
 // A cursor is how far a reader is. Guarded by Store.mu.
 type cursor struct {
-	name  string // "" = not durable
-	pos   Position
-	dirty bool // differs from what is on disk
-	open  bool
+	name    string // "" = not durable
+	pos     Position
+	durable Position // as it would be after a crash
+	dirty   bool     // differs from what is on disk
+	open    bool
+	lost    bool // entries that it needs are gone, and that was reported
 }
 
 // Tail reads the log from a cursor on. One goroutine at a time; Close may come
@@ -30,6 +28,8 @@ type Tail struct {
 	cursor *cursor
 	closed chan struct{}
 	next   Position // what Next returns first
+	at     uint64   // the record in which that is, or one before it; 0 = not known
+	warned bool     // that entries were skipped, since the reader was last at the head
 }
 
 // Tail opens the reader called name. Its cursor is durable; a new reader begins
@@ -46,7 +46,7 @@ func (s *Store) Tail(name string) (*Tail, error) {
 	}
 	c := s.cursors[name]
 	if c == nil {
-		c = &cursor{name: name, pos: head}
+		c = &cursor{name: name, pos: head, durable: head}
 		s.cursors[name] = c
 		s.moved(c)
 	}
@@ -72,7 +72,7 @@ func (s *Store) Head() Position {
 
 // Next waits until entries after the last ones returned are committed and
 // returns up to max of them, in order. Skipped counts entries that were
-// dropped before they were read (budget, retention) since the last call.
+// dropped before they were read (the log's budget, damage) since the last call.
 func (t *Tail) Next(ctx context.Context, max int) (entries []*Entry, skipped uint64, err error) {
 	for {
 		at := t.next
@@ -80,6 +80,8 @@ func (t *Tail) Next(ctx context.Context, max int) (entries []*Entry, skipped uin
 		var wait <-chan time.Time
 		if errors.Is(err, errUnavailable) {
 			wait = time.After(retryEvery)
+		} else if errors.Is(err, errAgain) {
+			continue
 		} else if err != nil {
 			return nil, skipped, err
 		}
@@ -112,7 +114,10 @@ func (t *Tail) step(at Position, entries []*Entry) (skipped uint64) {
 		t.s.tails.Lock()
 		t.s.tails.skipped += skipped
 		t.s.tails.Unlock()
-		t.s.log.Warn("a reader was too far behind: entries were skipped", "reader", t.cursor.name, "entries", skipped)
+	}
+	if skipped > 0 && !t.warned {
+		t.warned = true
+		t.s.log.Warn("a reader was too far behind, or part of the log is damaged: entries were skipped", "reader", t.cursor.name, "entries", skipped)
 	}
 	return skipped
 }
@@ -125,7 +130,7 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	}
 	s := t.s
 	s.tails.RLock()
-	head, size, closed := s.tails.head, s.tails.logSize, s.tails.closed
+	head, closed := s.tails.head, s.tails.closed
 	news = s.tails.news
 	entries, ok := s.tails.recent.from(t.next, max)
 	s.tails.RUnlock()
@@ -138,64 +143,17 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	case closed:
 		return nil, nil, ErrClosed
 	case t.next > head:
+		t.at, t.warned = 0, false
 		return nil, news, nil
 	case ok:
+		t.at = 0
 		return entries, nil, nil
 	}
-	var least uint64
-	if size > s.unread {
-		least = size - s.unread
+	entries, t.at, err = s.readLog(t.at, t.next, head, max)
+	if err == nil && len(entries) == 0 {
+		t.next = s.skipTo(t.next, head+1) // nothing of it is there
 	}
-	entries, after, err := s.readLog(t.next, head, least, max)
-	if err != nil && !corrupt(err) {
-		return nil, nil, err
-	}
-	if err != nil { // what cannot be read must not stop what can
-		s.blockDamaged(after, err)
-		after = min(after+stepOver, head+1, s.sealedTo()+1)
-	}
-	if len(entries) == 0 {
-		t.next = s.skipTo(t.next, after)
-	}
-	return entries, nil, nil
-}
-
-// readLog reads up to max entries from pos to head from disk, none of a
-// block that begins before the log was least bytes long, and says where to go on
-// when there was none, or where it got stuck.
-func (s *Store) readLog(pos, head Position, least uint64, max int) (entries []*Entry, after Position, err error) {
-	after = pos
-	behind, sealed := s.unsealedFrom(pos)
-	if pos > sealed {
-		entries, after = s.readUnsealed(behind, pos, head, least, max)
-		return entries, after, nil
-	}
-	head = min(head, sealed)
-	err = s.file.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketLog).Cursor()
-		k, v := seekBlock(c, pos)
-		if h, _, err := unpackHeader(v); k != nil && err == nil && h.offset < least {
-			k, v = s.searchBlock(c, pos, head, func(h blockHeader) bool { return h.offset >= least })
-		}
-		s.walkBlocks(c, k, v, head, func(at Position, h blockHeader, body []byte) (stop bool) {
-			block, err := unpackBody(at, h, body)
-			if err != nil {
-				s.blockDamaged(at, err)
-			}
-			for _, e := range block {
-				if e.Pos >= pos && e.Pos <= head && len(entries) < max {
-					entries = append(entries, e)
-				}
-			}
-			after = at + Position(h.count)
-			return len(entries) >= max
-		})
-		if len(entries) == 0 {
-			after = head + 1
-		}
-		return nil
-	})
-	return entries, after, err
+	return entries, nil, err
 }
 
 // Advance says that everything up to pos is done with. It is written down with
@@ -221,7 +179,7 @@ func (s *Store) moved(c *cursor) {
 func (t *Tail) Rewind() {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
-	t.next = t.cursor.pos + 1
+	t.next, t.at = t.cursor.pos+1, 0
 }
 
 // Lag is how many committed entries are after the advanced cursor.
@@ -251,10 +209,12 @@ func (t *Tail) Close() {
 
 // Cursor is a named reader's durable place.
 type Cursor struct {
-	Name string   `json:"name"`
-	Pos  Position `json:"position"`
-	Lag  uint64   `json:"lag"`  // entries
-	Open bool     `json:"open"` // a reader has it now
+	Name   string     `json:"name"`
+	Pos    Position   `json:"position"`
+	Lag    uint64     `json:"lag"`              // entries
+	Bytes  int64      `json:"bytes"`            // of log behind it, about
+	Oldest *time.Time `json:"oldest,omitempty"` // receipt of the first entry that is unread; nil: there is none
+	Open   bool       `json:"open"`             // a reader has it now
 }
 
 // Cursors are all named cursors; RemoveCursor drops one that nobody has open.
@@ -263,9 +223,15 @@ func (s *Store) Cursors() []Cursor {
 	s.mu.Lock()
 	all := make([]Cursor, 0, len(s.cursors))
 	for _, c := range s.cursors {
-		all = append(all, Cursor{c.name, c.pos, lag(head, c.pos), c.open})
+		all = append(all, Cursor{Name: c.name, Pos: c.pos, Lag: lag(head, c.pos), Open: c.open})
 	}
 	s.mu.Unlock()
+	for i := range all {
+		bytes, oldest := s.behind(all[i].Pos, head)
+		if all[i].Bytes = bytes; !oldest.IsZero() {
+			all[i].Oldest = &oldest
+		}
+	}
 	slices.SortFunc(all, func(a, b Cursor) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -308,11 +274,20 @@ func (s *Store) takeCursors(now time.Time, closing bool) {
 	}
 }
 
+// cursorsDurable notes what was written. The caller holds mu.
+func (s *Store) cursorsDurable(written []cursorWrite) {
+	for _, w := range written {
+		if c := s.cursors[w.name]; c != nil && !w.remove {
+			c.durable = max(c.durable, w.pos)
+		}
+	}
+}
+
 // putCursor writes one cursor.
 func putCursor(tx *bolt.Tx, w cursorWrite) error {
 	b := tx.Bucket(bucketCursors)
 	if w.remove {
 		return b.Delete([]byte(w.name))
 	}
-	return b.Put([]byte(w.name), blockKey(w.pos))
+	return b.Put([]byte(w.name), positionKey(w.pos))
 }

@@ -105,12 +105,10 @@ func (s *Store) countWear(now time.Time) {
 		Bytes: s.file.written.Load(), Syncs: s.file.syncs.Load(),
 		Commits: s.health.Commits, Samples: s.health.Samples, Watched: uint64(now.Sub(w.started).Milliseconds()),
 	}
-	if s.segments != nil {
-		st := s.segments.Stats()
-		since.Bytes += st.Written
-		since.Syncs += st.Writes
-		since.Once = st.Made
-	}
+	st := s.journal.Stats()
+	since.Bytes += st.Written
+	since.Syncs += st.Writes
+	since.Once = st.Made
 	news := since.less(w.counted)
 	w.counted = since
 	if day := now.Format(time.DateOnly); day != w.row.Day {

@@ -81,6 +81,14 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 	if g.registry, err = registry.Open(g.store, protocol.Limits{}); err != nil {
 		return g, err
 	}
+	g.store.Describe(func(device, name string) (counter, known bool) {
+		d := g.registry.Description(device)
+		if d == nil {
+			return false, false
+		}
+		p := d.Point(name)
+		return p != nil && p.Attribute == "" && p.Component.StateClass == "total_increasing", p != nil
+	})
 	if g.commands, err = command.New(command.Options{Store: g.store, Registry: g.registry, Log: log}); err != nil {
 		return g, err
 	}

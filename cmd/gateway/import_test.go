@@ -106,7 +106,7 @@ func TestImportIntoARunningGateway(t *testing.T) {
 	s := newServed(t).start()
 	token := s.fleet("new", 1)["new-001"]
 	o := observe(t, s.mqtt, "hearthgate/#")
-	if _, err := s.hearthgate("import", file); err == nil || !strings.Contains(err.Error(), `line 1: device "kitchen" is not known`) || !strings.Contains(err.Error(), "--create") {
+	if _, err := s.hearthgate("import", file); err == nil || !strings.Contains(err.Error(), `line 1: device "hall" is not known`) || !strings.Contains(err.Error(), "--create") {
 		t.Error(err)
 	}
 	if out := s.mustRun("import", file, "--create"); !strings.Contains(out, "are in.") {

@@ -261,19 +261,25 @@ func cursorCommand() *cobra.Command {
 			return err
 		}
 		var out []struct {
-			Name     string `json:"name"`
-			Position uint64 `json:"position"`
-			Lag      uint64 `json:"lag"`
-			Open     bool   `json:"open"`
+			Name     string     `json:"name"`
+			Position uint64     `json:"position"`
+			Lag      uint64     `json:"lag"`
+			Bytes    int64      `json:"bytes"`
+			Oldest   *time.Time `json:"oldest,omitempty"`
+			Open     bool       `json:"open"`
 		}
 		if err := a.call(c.Context(), "GET", "/api/v1/cursors", nil, &out); err != nil {
 			return err
 		}
 		return a.show(out, func(w io.Writer) {
 			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "NAME\tPOSITION\tBEHIND\tREADING")
+			fmt.Fprintln(t, "NAME\tPOSITION\tBEHIND\tKB\tOLDEST UNREAD\tREADING")
 			for _, cur := range out {
-				fmt.Fprintf(t, "%s\t%d\t%d\t%v\n", cur.Name, cur.Position, cur.Lag, cur.Open)
+				oldest := "-"
+				if cur.Oldest != nil {
+					oldest = time.Since(*cur.Oldest).Round(time.Second).String() + " ago"
+				}
+				fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t%v\n", cur.Name, cur.Position, cur.Lag, (cur.Bytes+999)/1000, oldest, cur.Open)
 			}
 			_ = t.Flush()
 		})

@@ -25,7 +25,7 @@ func (g *gateway) status() map[string]any {
 	}
 	readers := map[string]any{}
 	for _, c := range g.store.Cursors() {
-		readers[c.Name] = map[string]any{"position": uint64(c.Pos), "lag": c.Lag}
+		readers[c.Name] = map[string]any{"position": uint64(c.Pos), "lag": c.Lag, "lag_bytes": c.Bytes}
 	}
 	s["readers"] = readers
 	for name, v := range plainFields(&g.hub.Counters) {

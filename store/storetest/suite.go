@@ -118,7 +118,7 @@ func frame(device string, boot byte, seq uint64, received int64, records ...prot
 
 // value is a record with a time in ms after noon.
 func value(name string, v int64, at int64) protocol.Record {
-	return protocol.Record{Name: name, Value: protocol.Int(v), Time: (noon + at) * 1e6}
+	return protocol.Record{Name: name, Value: protocol.Int(v), Time: (noon + at) * 1e6, Absolute: true}
 }
 
 // read takes n entries from a reader.
@@ -500,6 +500,10 @@ func (h *house) sameHistory(said []*store.Entry, device, name string, from, to t
 		exported = append(exported, row{e.Seq, *rec})
 		return nil
 	})
+	// Day by day, and each day in the order of the log.
+	day := func(r row) int64 { return r.rec.Time / 86_400e9 }
+	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(day(a), day(b)) })
+	slices.SortStableFunc(exported, func(a, b row) int { return cmp.Compare(day(a), day(b)) })
 	if err != nil || !slices.Equal(exported, rows) {
 		h.Errorf("export of %s from %v to %v: %d records, want %d, %v", device, from, to, len(exported), len(rows), err)
 	}

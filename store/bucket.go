@@ -1,0 +1,300 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"sync"
+
+	"github.com/hearthgate/hearthgate/store/segment"
+	bolt "go.etcd.io/bbolt"
+)
+
+// bucketRecords is the log when it is in the database: a record lies under its
+// number, behind a checksum and how many bytes of records came before it.
+var bucketRecords = []byte("records")
+
+const (
+	recordHead     = 12
+	recordsAtOnce  = 2048     // that one transaction removes
+	scanBytes      = 64 << 10 // that one transaction reads
+	extentRecords  = 1024     // in one extent
+	slackOfRecords = 256 << 10
+)
+
+// leastEntry is how many bytes an entry has at least.
+const leastEntry = 4
+
+// bucketLog is the journal in that bucket.
+type bucketLog struct {
+	f      *file
+	budget uint64
+	room   func() error // makes some when the file is full
+	bad    func(number uint64, err error)
+
+	next uint64 // owned by the goroutine that appends
+	lost int    // entries at most that the last record had, which cannot be read
+
+	mu     sync.Mutex
+	begin  uint64 // bytes of records before the first
+	end    uint64 // and with the last
+	seals  uint64 // and with the last that is sealed
+	sealed uint64
+	stats  segment.Stats
+}
+
+// openBucketLog replays the records behind after.
+func openBucketLog(f *file, after uint64, budget int64, room func() error, bad func(uint64, error), replay func(uint64, []byte) error) (*bucketLog, error) {
+	l := &bucketLog{f: f, budget: uint64(budget), room: room, bad: bad, next: after + 1, sealed: after}
+	err := f.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketRecords).Cursor()
+		if k, v := c.First(); k != nil {
+			l.begin, _, _ = openRecord(v)
+		}
+		if k, v := c.Last(); k != nil {
+			offset, payload, err := openRecord(v)
+			if l.end = offset + uint64(len(payload)); err != nil {
+				l.end, l.lost = l.begin, len(v)/leastEntry
+				bad(keyNumber(k), err)
+			}
+			l.next = max(l.next, keyNumber(k)+1)
+		}
+		l.seals = l.end
+		if k, v := c.Seek(numberKey(after + 1)); k != nil {
+			l.seals, _, _ = openRecord(v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	serr := l.Scan(after+1, func(number uint64, payload []byte) bool {
+		err = replay(number, payload)
+		return err == nil
+	})
+	if errors.Is(serr, segment.ErrGone) { // they are missing
+		bad(after+1, serr)
+		serr = l.Scan(l.Extents()[0].First, func(number uint64, payload []byte) bool {
+			err = replay(number, payload)
+			return err == nil
+		})
+	}
+	return l, errors.Join(err, serr)
+}
+
+func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func keyNumber(k []byte) uint64 {
+	if len(k) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(k)
+}
+
+// sealRecord is a record as it stands in the bucket.
+func sealRecord(offset uint64, payload []byte) []byte {
+	v := make([]byte, recordHead, recordHead+len(payload))
+	binary.LittleEndian.PutUint64(v[4:], offset)
+	v = append(v, payload...)
+	binary.LittleEndian.PutUint32(v, crc32.Checksum(v[4:], castagnoli))
+	return v
+}
+
+func openRecord(v []byte) (offset uint64, payload []byte, err error) {
+	if len(v) < recordHead || binary.LittleEndian.Uint32(v) != crc32.Checksum(v[4:], castagnoli) {
+		return 0, nil, errDamaged
+	}
+	return binary.LittleEndian.Uint64(v[4:]), v[recordHead:], nil
+}
+
+// Append is one transaction. When the file is full the oldest history makes
+// room, when the log's budget is spent the oldest sealed records.
+func (l *bucketLog) Append(payload []byte) (uint64, error) {
+	l.mu.Lock()
+	offset, sealed := l.end, l.sealed
+	excess := int64(l.end + uint64(len(payload)) - l.begin - l.budget)
+	l.mu.Unlock()
+	var begin uint64
+	for {
+		err := l.f.update(func(tx *bolt.Tx) (err error) {
+			b := tx.Bucket(bucketRecords)
+			b.FillPercent = 1 // keys only grow
+			if excess > 0 {
+				if begin, err = dropRecords(b, sealed, uint64(excess)); err != nil {
+					return err
+				}
+			}
+			return b.Put(numberKey(l.next), sealRecord(offset, payload))
+		})
+		if err == nil {
+			break
+		}
+		if !overBudget(err) {
+			return 0, err
+		}
+		if err := l.room(); err != nil {
+			return 0, err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if begin > l.begin {
+		l.begin = begin
+		l.stats.Dropped++
+	}
+	l.end = offset + uint64(len(payload))
+	l.next++
+	return l.next - 1, nil
+}
+
+// dropRecords removes at least so many bytes from the beginning, and says where
+// that is now.
+func dropRecords(b *bolt.Bucket, sealed, bytes uint64) (begin uint64, err error) {
+	var keys [][]byte
+	c := b.Cursor()
+	freed := uint64(0)
+	k, v := c.First()
+	for ; k != nil && keyNumber(k) <= sealed && freed < bytes+slackOfRecords; k, v = c.Next() {
+		freed += uint64(len(v))
+		keys = append(keys, append([]byte(nil), k...)) // deleting while iterating would skip some
+	}
+	if freed < bytes {
+		return 0, segment.ErrFull
+	}
+	if k != nil {
+		begin, _, _ = openRecord(v)
+	}
+	return begin, deleteAll(b, keys)
+}
+
+// Next is of journal, as are the others.
+func (l *bucketLog) Next() uint64 { return l.next }
+
+// Scan reads a page at a time and calls f between the transactions.
+func (l *bucketLog) Scan(number uint64, f func(number uint64, payload []byte) bool) error {
+	for {
+		type found struct {
+			number  uint64
+			payload []byte
+		}
+		var page []found
+		err := l.f.view(func(tx *bolt.Tx) error {
+			c := tx.Bucket(bucketRecords).Cursor()
+			if k, _ := c.First(); k != nil && number < keyNumber(k) {
+				return segment.ErrGone
+			}
+			bytes := 0
+			for k, v := c.Seek(numberKey(number)); k != nil && bytes < scanBytes; k, v = c.Next() {
+				number = keyNumber(k) + 1
+				bytes += len(v)
+				_, payload, err := openRecord(v)
+				if err != nil {
+					l.bad(keyNumber(k), err)
+					continue
+				}
+				page = append(page, found{keyNumber(k), append([]byte(nil), payload...)})
+			}
+			if bytes == 0 {
+				number = 0
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range page {
+			if !f(r.number, r.payload) {
+				return nil
+			}
+		}
+		if number == 0 {
+			return nil
+		}
+	}
+}
+
+// Extents are of equally many records.
+func (l *bucketLog) Extents() (all []segment.Extent) {
+	l.mu.Lock()
+	end := l.end
+	l.mu.Unlock()
+	var offsets []uint64
+	_ = l.f.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketRecords).Cursor()
+		last, _ := c.Last()
+		for k, v := c.First(); k != nil; k, v = c.Seek(numberKey(keyNumber(k) + extentRecords)) {
+			offset, _, _ := openRecord(v)
+			if n := len(all); n > 0 {
+				all[n-1].Last = keyNumber(k) - 1
+			}
+			all, offsets = append(all, segment.Extent{First: keyNumber(k), Last: keyNumber(last)}), append(offsets, offset)
+		}
+		return nil
+	})
+	for i, offset := range offsets {
+		to := end
+		if i+1 < len(offsets) {
+			to = offsets[i+1]
+		}
+		all[i].Bytes = max(0, int64(to-offset))
+	}
+	return all
+}
+
+// Release removes records; what fails is tried again the next time.
+func (l *bucketLog) Release(passed, sealed uint64) {
+	for more := true; more; {
+		l.mu.Lock()
+		begin, seals := l.end, l.end // unless there are more
+		l.mu.Unlock()
+		var keys [][]byte
+		err := l.f.view(func(tx *bolt.Tx) error {
+			c := tx.Bucket(bucketRecords).Cursor()
+			k, v := c.First()
+			for ; k != nil && keyNumber(k) <= min(passed, sealed) && len(keys) < recordsAtOnce; k, v = c.Next() {
+				keys = append(keys, append([]byte(nil), k...))
+			}
+			if k != nil {
+				begin, _, _ = openRecord(v)
+			}
+			if k, v = c.Seek(numberKey(sealed + 1)); k != nil {
+				seals, _, _ = openRecord(v)
+			}
+			return nil
+		})
+		if err == nil && len(keys) > 0 {
+			err = l.f.update(func(tx *bolt.Tx) error { return deleteAll(tx.Bucket(bucketRecords), keys) })
+		}
+		if err != nil {
+			return
+		}
+		more = len(keys) == recordsAtOnce
+		l.mu.Lock()
+		l.begin, l.seals, l.sealed = max(l.begin, begin), max(l.seals, seals), max(l.sealed, sealed)
+		l.mu.Unlock()
+	}
+}
+
+func deleteAll(b *bolt.Bucket, keys [][]byte) error {
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Prepare has nothing to do.
+func (l *bucketLog) Prepare() error { return nil }
+
+// Stats counts bytes of records only; what the database writes is counted there.
+func (l *bucketLog) Stats() segment.Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st := l.stats
+	st.Bytes, st.Unsealed = int64(l.end-l.begin), int64(l.end-l.seals)
+	return st
+}
+
+// Close leaves the database open, which others use.
+func (l *bucketLog) Close() error { return nil }

@@ -152,7 +152,8 @@ func (im *importRun) run(ctx context.Context, from io.Reader) error {
 			return errors.Join(im.send(ctx, lines), err)
 		}
 		lines = append(lines, l)
-		if size += 200 + len(l.Record.Value.AsText()); len(lines) == importBatch || size >= importBytes {
+		// A letter takes six in JSON at most.
+		if size += 200 + 6*len(l.Record.Value.AsText()); len(lines) == importBatch || size >= importBytes {
 			if err := im.send(ctx, lines); err != nil {
 				return err
 			}

@@ -224,3 +224,18 @@ func FuzzImportLine(f *testing.F) {
 		}
 	})
 }
+
+// Long texts fill a batch sooner, however they are written.
+func TestImportOfLongTexts(t *testing.T) {
+	s := newServed(t).start()
+	var b strings.Builder
+	text := strings.Repeat(`\u0001`, 60_000)
+	for i := range 12 {
+		fmt.Fprintf(&b, `{"device":"kitchen","n":"note","vs":"%s","t":%d}`+"\n", text, 1795219200+i)
+	}
+	file := filepath.Join(t.TempDir(), "long.jsonl")
+	must(t, os.WriteFile(file, []byte(b.String()), 0o600))
+	if out := s.mustRun("import", file, "--create"); !strings.Contains(out, "12 values are in.") {
+		t.Error(out)
+	}
+}

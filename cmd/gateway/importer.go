@@ -45,7 +45,7 @@ type importDay struct {
 // Limits of an import.
 const (
 	importBatch  = 4000    // lines at a time, and
-	importBytes  = 1 << 20 // bytes, one line more at most
+	importBytes  = 1 << 20 // bytes, and one line
 	importHashes = 4 << 20 // of days that are remembered, 32 MB
 	importFresh  = 1 << 14
 )

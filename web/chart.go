@@ -1,80 +1,44 @@
 package web
 
 import (
-	"context"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
-	"github.com/hearthgate/hearthgate/store/chunk"
-	"github.com/hearthgate/hearthgate/store/rollup"
 )
 
 // A chart asks for a span and a width in pixels. It gets the coarsest level that
 // has two points a pixel at least: raw samples, or rows of 5 minutes, an hour or
 // a day.
 
-// chart is one of samples and rows.
-type chart struct {
-	level   string // raw, 5m, 1h, 1d
-	samples []store.Sample
-	rows    []rollup.Row
-}
-
-var levels = []struct {
-	name string
-	span time.Duration
-}{{"1d", rollup.Day}, {"1h", rollup.Hour}, {"5m", rollup.FiveMinutes}}
+// levels are their names in answers.
+var levels = map[store.Level]string{store.Raw: "raw", store.FiveMinutes: "5m", store.Hours: "1h", store.Days: "1d"}
 
 // widest is how many pixels a chart may have.
 const widest = 10_000
 
-// chart reads what a chart needs. Rows are those that overlap the span.
-func (a *API) chart(ctx context.Context, d registry.Device, name string, from, to time.Time, width int) (chart, error) {
-	for _, l := range levels {
-		if to.Sub(from)/l.span < 2*time.Duration(width) {
-			continue
-		}
-		from := from.Truncate(l.span)
-		samples, err := a.Store.History(ctx, d.ID, name, from, to, 0)
-		if err != nil {
-			return chart{}, err
-		}
-		all := make([]chunk.Sample, len(samples))
-		for i, s := range samples {
-			all[i] = chunk.Sample(s)
-		}
-		p := d.Description.Point(name)
-		counter := p != nil && p.Component.StateClass == "total_increasing"
-		return chart{level: l.name, rows: rollup.Rows(all, l.span, counter, protocol.Value{})}, nil
-	}
-	samples, err := a.Store.History(ctx, d.ID, name, from, to, 0)
-	return chart{level: "raw", samples: samples}, err
-}
-
 // writeChart answers {"device":…,"name":…,"unit":…,"level":"1h","rows":[…]}, with
 // "samples" in place of rows where the level is raw.
-func writeChart(w http.ResponseWriter, d registry.Device, name string, c chart) error {
+func writeChart(w http.ResponseWriter, d registry.Device, name string, c store.Chart) error {
 	out := beginSeries(w, d.ID, name)
 	if p := d.Description.Point(name); p != nil && p.Component.Unit != "" {
 		out.b = protocol.Text(p.Component.Unit).AppendJSON(append(out.b, `,"unit":`...))
 	}
-	out.b = append(append(append(out.b, `,"level":"`...), c.level...), '"')
-	if c.level == "raw" {
-		out.samples(c.samples)
+	out.b = append(append(append(out.b, `,"level":"`...), levels[c.Level]...), '"')
+	if c.Level == store.Raw {
+		out.samples(c.Samples)
 		return nil
 	}
-	out.list("rows", len(c.rows), func(b []byte, i int) []byte { return appendRow(b, &c.rows[i]) })
+	out.list("rows", len(c.Rows), func(b []byte, i int) []byte { return appendRow(b, &c.Rows[i]) })
 	return nil
 }
 
 // appendRow writes {"t":start,"end":…,"count":12,"last":…} and what the kind of
 // value has besides: min, mean and max of numbers, increase and resets of a
 // counter, on (seconds) of a bool.
-func appendRow(b []byte, r *rollup.Row) []byte {
+func appendRow(b []byte, r *store.Row) []byte {
 	b = appendSeconds(append(b, `{"t":`...), r.Start)
 	b = appendSeconds(append(b, `,"end":`...), r.End)
 	b = strconv.AppendInt(append(b, `,"count":`...), int64(r.Count), 10)

@@ -86,11 +86,11 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if q.Get("from") == "" {
 		from = to.Add(-24 * time.Hour)
 	}
-	c, err := a.chart(r.Context(), d, name, from, to, width)
+	c, err := a.Store.Chart(r.Context(), d.ID, name, from, to, width)
 	if err != nil {
 		return err
 	}
-	if err := a.known(d, name, len(c.samples)+len(c.rows)); err != nil {
+	if err := a.known(d, name, len(c.Samples)+len(c.Rows)); err != nil {
 		return err
 	}
 	return writeChart(w, d, name, c)

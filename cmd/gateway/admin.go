@@ -115,6 +115,7 @@ func offline(data string, r *http.Request) (*http.Response, error) {
 			if err != nil {
 				return err
 			}
+			s.Describe(counters(reg))
 			defer cutShort(&err)
 			web.New(web.Options{Store: s, Registry: reg, Offline: true}).Admin().ServeHTTP(w, r)
 			w.WriteHeader(http.StatusOK)

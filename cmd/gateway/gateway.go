@@ -81,14 +81,7 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 	if g.registry, err = registry.Open(g.store, protocol.Limits{}); err != nil {
 		return g, err
 	}
-	g.store.Describe(func(device, name string) (counter, known bool) {
-		d := g.registry.Description(device)
-		if d == nil {
-			return false, false
-		}
-		p := d.Point(name)
-		return p != nil && p.Attribute == "" && p.Component.StateClass == "total_increasing", p != nil
-	})
+	g.store.Describe(counters(g.registry))
 	if g.commands, err = command.New(command.Options{Store: g.store, Registry: g.registry, Log: log}); err != nil {
 		return g, err
 	}
@@ -109,6 +102,18 @@ func open(cfg *Config, log *slog.Logger) (g *gateway, err error) {
 		return g, err
 	}
 	return g, g.listen(data)
+}
+
+// counters tells the store which values count up: their rows have an increase.
+func counters(r *registry.Registry) func(device, name string) (counter, known bool) {
+	return func(device, name string) (counter, known bool) {
+		d := r.Description(device)
+		if d == nil {
+			return false, false
+		}
+		p := d.Point(name)
+		return p != nil && p.Attribute == "" && p.Component.StateClass == "total_increasing", p != nil
+	}
 }
 
 func (g *gateway) openKeys(data string) (*pki.PKI, error) {

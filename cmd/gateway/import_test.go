@@ -59,7 +59,7 @@ func TestExportImportExport(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "home")
 			must(t, os.WriteFile(file, []byte(want), 0o600))
 			data := newHome(t)
-			if out := mustType(t, "import", file, "--create", "--data", data); !strings.Contains(out, "are in.") || !strings.Contains(out, "2 devices are new: kitchen, hall. hearthgate device rotate ID") {
+			if out := mustType(t, "import", file, "--create", "--data", data); !strings.Contains(out, "are in.") || !strings.Contains(out, "2 devices are new: hall, kitchen. hearthgate device rotate ID") {
 				t.Error(out)
 			}
 			if got := mustType(t, "export", "--format", format, "--data", data); got != want {

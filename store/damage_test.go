@@ -249,6 +249,46 @@ func TestGarbageInAnyPage(t *testing.T) {
 	}
 }
 
+// When sealing meets a bad place in the structure of the database, commits go on,
+// and the next start brings what can be read into a new one: history, settings,
+// and the log with its readers.
+func TestABadPlaceIsLeftBehindAtTheNextStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := memoryDir(t)
+		id := fill(t, dir)
+		o := store.Options{Dir: dir, Commit: 0}
+		s := open(t, o)
+		s.SetDatabaseFault(func() error { panic("assertion failed: Page expected to be: 7") })
+		w := listen()
+		say(t, s, "b", 1, store.Now, w)
+		time.Sleep(2 * time.Hour)
+		w.expect(t, "b/1 at 0s")
+		if h := s.Health(); !h.Healthy || h.SealErr == "" {
+			t.Errorf("health %+v", h)
+		}
+		_ = s.Close()
+		for range 2 {
+			s = open(t, o)
+			samples, err := s.History(t.Context(), "a", "r0", time.Time{}, time.Now().AddDate(50, 0, 0), 0)
+			if err != nil || len(samples) != 2000 {
+				t.Errorf("%d samples, %v", len(samples), err)
+			}
+			if v, ok := s.NewestOf("b", "temperature"); !ok || v.Value != protocol.Float(0.5) || s.GatewayID() != id {
+				t.Errorf("newest %+v of gateway %s", v, s.GatewayID())
+			}
+			end(t, s)
+		}
+		if aside, _ := filepath.Glob(filepath.Join(dir, "*.corrupt-*")); len(aside) != 1 {
+			t.Errorf("set aside: %v", aside)
+		}
+		s = open(t, o)
+		if entries, skipped := read(t, s, "slow"); entries != 2001 || skipped != 0 {
+			t.Errorf("a reader got %d, %d were skipped", entries, skipped)
+		}
+		end(t, s)
+	})
+}
+
 func TestTwoProcessesCannotShareADirectory(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, store.Options{Dir: dir})

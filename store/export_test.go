@@ -96,6 +96,13 @@ func (s *Store) SetFault(f func() error) {
 	s.file.fault = f
 }
 
+// SetDatabaseFault makes transactions of the database fail with what f returns.
+func (s *Store) SetDatabaseFault(f func() error) {
+	s.file.mu.Lock()
+	defer s.file.mu.Unlock()
+	s.file.fault = f
+}
+
 // OnDurable calls f after each transaction of the database.
 func (s *Store) OnDurable(f func()) {
 	s.file.mu.Lock()

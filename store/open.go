@@ -134,6 +134,9 @@ func (s *Store) openFile() error {
 	if err == nil {
 		err = s.load()
 	}
+	if why, rerr := os.ReadFile(filepath.Join(s.dir, condemned)); err == nil && rerr == nil {
+		err = fmt.Errorf("%w: %s", errCorrupt, strings.TrimSpace(string(why)))
+	}
 	if err == nil || !corrupt(err) {
 		return err
 	}
@@ -145,7 +148,7 @@ func (s *Store) openFile() error {
 		return errors.Join(err, serr)
 	}
 	saved := rescue(aside)
-	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun, without the history; restore a backup",
+	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun with what can be read of it; a backup may have more",
 		"error", err, "set aside as", aside, "devices and settings rescued", saved.values)
 	f.damaged.Add(1)
 	fill := func(tx *bolt.Tx) error { return errors.Join(s.initFile(tx), saved.put(tx)) }
@@ -154,6 +157,12 @@ func (s *Store) openFile() error {
 	}
 	if err := f.open(); err != nil {
 		return err
+	}
+	if err := s.salvage(aside); err != nil {
+		s.log.Error("the history of the damaged store could not be read", "error", err)
+	}
+	if err := os.Remove(filepath.Join(s.dir, condemned)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Warn("a note about the damaged store stays", "error", err)
 	}
 	return s.load()
 }

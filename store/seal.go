@@ -142,6 +142,9 @@ func (s *Store) sealUntilDone(job *sealing) bool {
 		if err == nil {
 			return true
 		}
+		if corrupt(err) && !errors.Is(err, errUnavailable) {
+			s.condemn(err)
+		}
 		if first {
 			s.log.Error("the log cannot be sealed into the database; it grows until that works", "error", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/hearthgate/hearthgate/store/history"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -43,7 +44,7 @@ type Wear struct {
 
 	Position  uint64    // of the last entry
 	FreePages int       // of the database, to be used before it grows
-	OldestRaw time.Time // zero = not known
+	OldestRaw time.Time // the day of the oldest samples; zero = there are none yet
 }
 
 // counts are what is added up.
@@ -137,6 +138,11 @@ func (s *Store) saveWear(now time.Time, closing bool) {
 // Wear of the disk up to now.
 func (s *Store) Wear() Wear {
 	free := s.file.freePages()
+	var oldest time.Time
+	_ = s.file.view(func(tx *bolt.Tx) error {
+		oldest = history.Measure(tx).Oldest
+		return nil
+	})
 	head := s.Head()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +151,7 @@ func (s *Store) Wear() Wear {
 	w := Wear{
 		BytesToday: row.Today.Bytes, SyncsToday: row.Today.Syncs,
 		CommitsToday: row.Today.Commits, SamplesToday: row.Today.Samples,
-		BytesEver: row.Ever.Bytes, Position: uint64(head), FreePages: free,
+		BytesEver: row.Ever.Bytes, Position: uint64(head), FreePages: free, OldestRaw: oldest,
 	}
 	both := row.Yesterday
 	both.add(row.Today)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -297,5 +298,41 @@ func TestServeAfterARestoreThatWasCutOff(t *testing.T) {
 	s.start()
 	if _, err := os.Stat(filepath.Join(s.data, restoring)); err == nil {
 		t.Error("the rest of the restore is still there")
+	}
+}
+
+// The broker is away, so that the log has much that only the history of a backup
+// has, too. Where it is restored, everything said is there, and MQTT gets the
+// newest of it.
+func TestBackupWhileTheBrokerIsAway(t *testing.T) {
+	s := newServed(t, "--store.commit", "0s", "--mqtt.broker", "mqtt://"+freeAddr(t)).start()
+	for id, token := range s.fleet("far", 1) {
+		c := s.chatter(id, token)
+		until(t, "the device talks", func() bool { return c.acked.Load() > 300 })
+		file := filepath.Join(t.TempDir(), "home.tar")
+		before := c.acked.Load()
+		s.mustRun("backup", file)
+		c.end()
+
+		moved := newServed(t)
+		moved.mustRun("restore", file)
+		moved.start()
+		moved.holds(id, before)
+		o := observe(t, moved.mqtt, "hearthgate/device/"+id+"/#")
+		newest := o.wait("hearthgate/device/"+id+"/temperature/state", func(text string) bool { return text != "" })
+		if n, err := strconv.ParseInt(newest, 10, 64); err != nil || n < before {
+			t.Errorf("MQTT is told %s, %d was acknowledged", newest, before)
+		}
+		if out := moved.mustRun("check"); !strings.Contains(out, "sound") {
+			t.Error(out)
+		}
+		until(t, "the reader is where the log ends", func() bool {
+			var cursors []struct {
+				Name string
+				Lag  uint64
+			}
+			must(t, json.Unmarshal([]byte(moved.mustRun("cursor", "list", "--json")), &cursors))
+			return len(cursors) == 1 && cursors[0].Lag == 0
+		})
 	}
 }

@@ -13,7 +13,7 @@ import (
 // The packages, the lowest floor first. A package may import those on floors
 // below its own and never one beside it (ARCHITECTURE.md draws the same house).
 var floors = [][]string{
-	{"internal/cbor", "internal/dirs", "pki", "metrics", "bridge/mqtt/hacheck", "store/segment"},
+	{"internal/cbor", "internal/decimal", "internal/dirs", "pki", "metrics", "bridge/mqtt/hacheck", "bridge/mqtt/homiecheck", "store/segment"},
 	{"protocol", "store/segment/segmenttest"},
 	{"store/chunk"},
 	{"store/rollup"},
@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"store", "client"},
 	{"store/storetest", "registry", "sim"},
 	{"command"},
-	{"bridge/mqtt/hass"},
+	{"bridge/mqtt/hass", "bridge/mqtt/homie"},
 	{"devices", "bridge/mqtt", "bridge/mqtt/broker", "web"},
 	{"devices/devicetest", "cmd/gateway", "cmd/device-sim"},
 }

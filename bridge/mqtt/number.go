@@ -1,10 +1,9 @@
 package mqtt
 
 import (
-	"math"
 	"strconv"
-	"strings"
 
+	"github.com/hearthgate/hearthgate/internal/decimal"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -26,71 +25,12 @@ func appendState(b []byte, v protocol.Value, precision *int) []byte {
 }
 
 // appendNumber appends the shortest decimal that gives the number back in the
-// width in which it was received, rounded to precision and not padded. The
-// decimal is rounded, not the binary number behind it: 2.675 to two places is
-// 2.68 although the float64 of that name is a little less.
+// width in which it was received, rounded to precision and not padded.
 func appendNumber(b []byte, v protocol.Value, precision *int) []byte {
-	s := v.String()
 	if precision == nil || *precision < 0 || v.Kind() == protocol.Uint || v.Kind() == protocol.Neg {
-		return append(b, s...)
+		return append(b, v.String()...)
 	}
-	if e := strings.IndexAny(s, "eE"); e >= 0 {
-		f, err := strconv.ParseFloat(s, 64)
-		if err != nil || math.Abs(f) >= 1 {
-			return append(b, s...) // so large that it has no decimals
-		}
-		s = strconv.FormatFloat(f, 'f', -1, 64)
-	}
-	return appendRounded(b, s, *precision)
-}
-
-// appendRounded rounds a decimal without exponent, half away from zero.
-func appendRounded(b []byte, s string, places int) []byte {
-	whole, fraction, ok := strings.Cut(s, ".")
-	if !ok || len(fraction) <= places {
-		return append(b, s...)
-	}
-	start := len(b)
-	b = append(b, whole...)
-	b = append(b, fraction[:places]...)
-	if fraction[places] >= '5' {
-		b = increment(b, start)
-	}
-	// Put the point back, without zeros behind it.
-	digits := len(b) - places
-	end := len(b)
-	for end > digits && b[end-1] == '0' {
-		end--
-	}
-	if end > digits {
-		b = append(b, 0)
-		copy(b[digits+1:], b[digits:])
-		b[digits] = '.'
-		end++
-	}
-	b = b[:end]
-	if string(b[start:]) == "-0" {
-		b = append(b[:start], '0')
-	}
-	return b
-}
-
-// increment adds one to the decimal digits in b[start:], which may have a sign.
-func increment(b []byte, start int) []byte {
-	if b[start] == '-' {
-		start++
-	}
-	for i := len(b) - 1; i >= start; i-- {
-		if b[i] < '9' {
-			b[i]++
-			return b
-		}
-		b[i] = '0'
-	}
-	b = append(b, 0)
-	copy(b[start+1:], b[start:])
-	b[start] = '1'
-	return b
+	return decimal.Append(b, v.String(), *precision)
 }
 
 // appendSeconds appends a time in ns as seconds with at least one decimal and

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -311,9 +312,25 @@ func (b *Bridge) publishHealth(l *link) error {
 			doc.Online++
 		}
 	}
+	doc.Dropped = b.lostBySubscribers()
 	topic := b.topics.bridge("health")
 	b.owned.own(gatewayKey, topic, 0)
 	return l.publishAll([]message{{topic, document(doc), true}})
+}
+
+// lostBySubscribers is how many messages the embedded broker's subscribers have lost. That
+// there are more of them than last time is said as well.
+func (b *Bridge) lostBySubscribers() int64 {
+	if b.o.Embedded == nil {
+		return 0
+	}
+	n := b.o.Embedded.Dropped()
+	if lost := n - b.lost; lost > 0 {
+		b.event(bridgeEvent{Type: "alert", Message: fmt.Sprintf(
+			"subscribers of the embedded broker were too slow for %d messages (the log names them); states among them are sent again, the stream is not", lost)})
+	}
+	b.lost = n
+	return n
 }
 
 // rounded is for people: an estimate has no more than one decimal.

@@ -74,6 +74,7 @@ type Bridge struct {
 	plan    plan
 	warned  map[string]warning // by device
 	seen    lastSeen
+	lost    int64 // by subscribers of the embedded broker, when that was last said
 
 	healthDue atomic.Bool // the storage failed, or works again
 

@@ -30,6 +30,7 @@ type bridgeHealth struct {
 	StorageBytes int64   `json:"storage_bytes"`
 	Lag          uint64  `json:"lag"`                     // entries that the broker has not confirmed
 	Skipped      uint64  `json:"skipped"`                 // messages and entries that never reached the broker
+	Dropped      int64   `json:"dropped,omitempty"`       // messages that subscribers of the embedded broker were too slow for
 	WrittenToday uint64  `json:"written_today,omitempty"` // bytes
 	GBYear       float64 `json:"gb_year,omitempty"`       // at this rate
 	LifeYears    float64 `json:"card_years,omitempty"`    // that a 32 GB card bears it

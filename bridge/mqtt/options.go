@@ -57,6 +57,8 @@ type Embedded interface {
 	// not block and does not keep payload. When it returns, no call of an earlier
 	// take runs any more. nil = nobody takes them.
 	OnCommand(take func(topic string, payload []byte, refused bool))
+	// Dropped is how many messages slow subscribers have lost so far.
+	Dropped() int64
 }
 
 // Kinds of discovery.

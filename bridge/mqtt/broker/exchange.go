@@ -123,7 +123,10 @@ func (x *exchange) route(t *topic, m *message, from *session) {
 				continue
 			}
 		}
-		g.session.offer(m, t.name, d.identifiers, min(m.qos, d.qos), m.retain && d.asPublished)
+		lost := g.session.offer(m, t.name, d.identifiers, min(m.qos, d.qos), m.retain && d.asPublished)
+		if lost && m.retain {
+			g.session.miss(t)
+		}
 	}
 	for _, s := range t.shares {
 		if sub := s.pick(); sub != nil {
@@ -250,7 +253,7 @@ func (x *exchange) discard(s *session) {
 	for filter := range s.subscriptions {
 		x.unsubscribe(s, filter)
 	}
-	s.replays = nil
+	s.replays, s.missed, s.missedMore = nil, nil, false
 	s.stopTimers()
 	s.clear()
 	delete(x.sessions, s.id)

@@ -113,13 +113,16 @@ func (x *exchange) replay(s *session) {
 	defer x.mu.Unlock()
 	for range replayStep {
 		s.mu.Lock()
-		if len(s.replays) == 0 {
+		if len(s.replays) == 0 && len(s.missed) == 0 && !s.missedMore {
 			s.replaying = false
 		}
 		stop := !s.replaying || s.long()
 		s.mu.Unlock()
 		if stop {
 			return
+		}
+		if x.heal(s) {
+			continue
 		}
 		r := &s.replays[0]
 		if !r.collected {

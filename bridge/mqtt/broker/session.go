@@ -16,11 +16,13 @@ type session struct {
 	role          role
 	account       string // of a user
 	subscriptions map[string]*subscription
-	replays       []replay      // retained messages that are still to come
-	life          time.Duration // once it is away
-	ending        *time.Timer   // while it is away
-	absences      int           // how often it was
-	will          *lastWill     // delayed, while it is away
+	replays       []replay            // retained messages that are still to come
+	missed        map[string]struct{} // retained topics of which it lost a message
+	missedMore    bool                // than those
+	life          time.Duration       // once it is away
+	ending        *time.Timer         // while it is away
+	absences      int                 // how often it was
+	will          *lastWill           // delayed, while it is away
 	willTimer     *time.Timer
 	matched       uint64 // the match that has a target for it already
 	target        int    // and which
@@ -35,7 +37,7 @@ type session struct {
 	sent      int      // of window, on this connection
 	resend    []uint16 // ids still to be sent again on this connection, the oldest first
 	incoming  map[uint16]struct{}
-	replaying bool // there are replays
+	replaying bool // there are replays, or topics that it missed
 
 	pace
 }
@@ -46,23 +48,24 @@ func (s *session) mayCome(p *peer) bool {
 	return p.role == gateway || s.role == p.role && s.account == p.account
 }
 
-// offer queues a message. Whoever calls holds the exchange's mu.
-func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain bool) {
+// offer queues a message, unless it is lost for want of room. Whoever calls holds
+// the exchange's mu.
+func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain bool) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.conn
 	if c == nil && (qos == 0 || !s.keeps) {
-		return // QoS 0 is for who is there
+		return false // QoS 0 is for who is there
 	}
 	e := entry{topic: len(topic), props: len(ids) + len(m.props), payload: len(m.payload), expires: m.expires, qos: qos, retain: retain}
 	if s.full(e.size()) {
 		s.lose(topic, "an MQTT client is too slow and loses messages")
-		return
+		return true
 	}
 	s.queue.push(e, topic, ids, m.props, m.payload)
 	s.b.queued.Add(int64(e.size()) + overhead)
 	if c == nil {
-		return
+		return false
 	}
 	if s.role != gateway && s.used < gatewayWaits && s.long() {
 		s.b.laggard.Store(s)
@@ -74,6 +77,7 @@ func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain b
 	default:
 		c.rouse()
 	}
+	return false
 }
 
 // full is the end of the queue. What is under way counts as well, and when all

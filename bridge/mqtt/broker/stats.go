@@ -12,6 +12,7 @@ type counters struct {
 	received atomic.Int64 // messages
 	sent     atomic.Int64 // messages
 	dropped  atomic.Int64 // messages
+	healed   atomic.Int64 // retained topics that such a client got again
 	denied   atomic.Int64 // publishes and subscriptions that the rules forbid
 
 	// What is said about it.
@@ -27,6 +28,7 @@ type Stats struct {
 	Received      int64 // messages
 	Sent          int64 // messages
 	Dropped       int64 // messages that a slow client lost
+	Healed        int64 // states that it got again once it had caught up
 	Denied        int64 // publishes and subscriptions that the rules forbid
 	Refused       int64 // connections
 }
@@ -44,10 +46,14 @@ func (b *Broker) Stats() Stats {
 		Received:      b.received.Load(),
 		Sent:          b.sent.Load(),
 		Dropped:       b.dropped.Load(),
+		Healed:        b.healed.Load(),
 		Denied:        b.denied.Load(),
 		Refused:       b.refused.Load(),
 	}
 }
+
+// Dropped is Stats.Dropped.
+func (b *Broker) Dropped() int64 { return b.dropped.Load() }
 
 // seldom lets one event a minute be said and counts the others.
 type seldom struct {

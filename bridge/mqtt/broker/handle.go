@@ -150,7 +150,9 @@ func (c *conn) acknowledge(head byte, body []byte) error {
 	case typePubcomp:
 		c.session.settle(c, a.id, released, 2)
 	case typePubrec:
-		c.session.receive(c, a)
+		if code, release := c.session.receive(c, a); release {
+			c.acked(typePubrel, a.id, code)
+		}
 	case typePubrel:
 		c.acked(typePubcomp, a.id, c.session.complete(c, a.id))
 	}

@@ -432,3 +432,31 @@ func TestADropWhileAClientComes(t *testing.T) {
 		t.Error("she got in by the old password")
 	}
 }
+
+// Who asks and asks, and reads none of the answers, is read no further: the answers
+// must not gather here.
+func TestAnswersThatNobodyReadsDoNotGather(t *testing.T) {
+	for name, ask := range map[string]string{
+		"PINGREQ":                    "\xc0\x00",
+		"PUBREC of an id not in use": "\x50\x02\x12\x34",
+		"PUBREL of an id not in use": "\x62\x02\x12\x34",
+		"SUBSCRIBE":                  packet(0x82, []byte("\x00\x01\x00\x05other\x00")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTime(t, func(t *testing.T, b *Broker, dial dialer) {
+				k := dial(v311)
+				k.enter(hello{id: "deaf"})
+				go io.WriteString(k.conn, strings.Repeat(ask, 200_000)) // ends with the connection
+				synctest.Wait()
+				b.exchange.mu.Lock()
+				defer b.exchange.mu.Unlock()
+				s := b.exchange.sessions["deaf"]
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if n := len(s.conn.replies); n > 2*maxReplies {
+					t.Errorf("%d bytes of answers wait", n)
+				}
+			})
+		})
+	}
+}

@@ -233,23 +233,25 @@ func (s *session) finish(c *conn, slot *slot) {
 	}
 }
 
-// receive handles a PUBREC: from here on only the id is under way.
-func (s *session) receive(c *conn, a ack) {
+// receive handles a PUBREC: from here on only the id is under way. release says
+// whether a PUBREL with code answers it.
+func (s *session) receive(c *conn, a ack) (code reason, release bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slot := s.window.find(a.id)
 	switch {
 	case s.conn != c:
+		return success, false
 	case slot == nil || slot.entry.qos != 2:
-		c.reply(appendAck(nil, c.version, typePubrel, a.id, unknownID))
+		return unknownID, true
 	case a.code >= unspecified:
 		s.finish(c, slot)
-	default:
-		slot.step = released
-		s.b.queued.Add(int64(-len(slot.bytes)))
-		s.window.forget(slot)
-		c.reply(appendAck(nil, c.version, typePubrel, a.id, success))
+		return success, false
 	}
+	slot.step = released
+	s.b.queued.Add(int64(-len(slot.bytes)))
+	s.window.forget(slot)
+	return success, true
 }
 
 // begin notes a QoS 2 message of the client; first is false for one that it sent

@@ -69,7 +69,6 @@ func number(t testing.TB, text string) protocol.Value {
 type load struct {
 	names []string
 	rows  [][]protocol.Value
-	seq   uint64
 	late  *rand.Rand
 }
 

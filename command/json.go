@@ -32,6 +32,25 @@ func ParseJSON(body []byte) (Request, error) {
 	return r, err
 }
 
+// words is the result as a person reads it: what was asked and how it ended.
+func (r *Result) words() string {
+	var b []byte
+	for _, s := range r.Set {
+		b = append(append(b, s.Name...), '=')
+		if s.Value.Kind() == protocol.None {
+			b = append(b, s.Text...)
+		} else {
+			b = s.Value.AppendJSON(b)
+		}
+		b = append(b, ' ')
+	}
+	b = append(append(b, "ended as "...), r.Outcome...)
+	if r.Message != "" {
+		b = append(append(b, ": "...), r.Message...)
+	}
+	return string(b)
+}
+
 // ParseGroupJSON reads the JSON form of a command to a group. Its set is a value
 // for all members, or an object of their attributes:
 // {"id":"…","set":true,"ttl":"30s"}, {"set":{"on":true,"brightness":40}}.

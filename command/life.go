@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -389,6 +390,9 @@ func (s *Service) give(c *command) {
 	s.mu.Unlock()
 
 	s.past.add(c.result)
+	if c.result.Outcome != OK {
+		s.registry.Note(c.result.Device, registry.AboutCommand, c.result.words())
+	}
 	switch {
 	case a != nil:
 		a.Done(c.result, func() { s.confirm(c) })

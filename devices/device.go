@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -149,6 +150,7 @@ func (w leaving) Committed(*store.Entry, error) { w.link.end(protocol.CloseNorma
 func (d *device) told(changed bool, u store.Urgency, w store.Waiter) (logged bool) {
 	if changed {
 		d.hub.log.Info("device is "+string(d.presence.State), "device", d.id, "cause", d.presence.Cause)
+		d.note(registry.AboutPresence, sentence(string(d.presence.State), d.presence.Cause))
 		_, err := d.hub.o.Store.Append(&store.Entry{
 			Kind: store.Presence, Device: d.id, Received: d.presence.Since, Presence: d.presence.PresenceChange,
 		}, u, w)
@@ -161,6 +163,9 @@ func (d *device) told(changed bool, u store.Urgency, w store.Waiter) (logged boo
 	d.arm()
 	return logged
 }
+
+// note writes into the device's diary.
+func (d *device) note(about, text string) { d.hub.o.Registry.Note(d.id, about, text) }
 
 // arm sets the timer to the presence's deadline.
 func (d *device) arm() {

@@ -169,6 +169,7 @@ func (h *Hub) all() []*device {
 // alert tells a person, by the log and by whoever else listens.
 func (h *Hub) alert(device, message string) {
 	h.log.Error(message, "device", device)
+	h.o.Registry.Note(device, registry.AboutLink, message)
 	if h.o.Alert != nil {
 		h.o.Alert(device, message)
 	}

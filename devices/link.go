@@ -2,6 +2,7 @@ package devices
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/lxzan/gws"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -141,6 +143,7 @@ func (l *link) endLocked(code protocol.CloseCode, text string) {
 	case protocol.CloseFraming, protocol.CloseText, protocol.CloseTooBig, protocol.CloseMalformed:
 		l.hub.Counters.Malformed.Add(1)
 		l.hub.log.Warn("link closed: the device broke the protocol", "device", l.device.id, "code", code, "err", text)
+		l.device.note(registry.AboutLink, fmt.Sprintf("closed with %d, since it broke the protocol: %s", code, text))
 	}
 	l.resume()
 	l.kick()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -84,6 +85,7 @@ func (l *link) refuse(err error) {
 // complain sends an error frame that is about no seq.
 func (l *link) complain(code protocol.ErrorCode, text string) {
 	l.hub.Counters.Errors.Add(1)
+	l.device.note(registry.AboutFrame, fmt.Sprintf("refused with error %d: %s", code, text))
 	l.send(l.errorFrame(code, text))
 }
 
@@ -247,6 +249,7 @@ func (l *link) settle(b *protocol.Boot, seq uint64, code protocol.ErrorCode, tex
 	if !ok {
 		return
 	}
+	l.device.note(registry.AboutFrame, fmt.Sprintf("refused with error %d, its data is not kept: %s", code, text))
 	s := &settling{link: l, frame: l.errorFrame(code, text)}
 	s.frame.Seq = seq
 	if old {
@@ -318,6 +321,7 @@ func (l *link) logLine(f protocol.Log) {
 		level = slog.LevelError
 	}
 	l.hub.log.Log(context.Background(), level, "device says: "+clean(f.Text, 1024), "device", l.device.id)
+	l.device.note(registry.AboutLog, level.String()+" "+f.Text)
 }
 
 func refusalOf(err error) *protocol.Refusal {

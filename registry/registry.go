@@ -81,6 +81,8 @@ type entry struct {
 	describe  protocol.Describe // without Raw, which the store keeps
 	auto      []protocol.Component
 	desc      *protocol.Description
+
+	diary diary // guards itself
 }
 
 // Open reads the registry from its tables in s.

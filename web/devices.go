@@ -110,6 +110,31 @@ func (a *API) showDevice(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, c)
 }
 
+// note is one thing that happened to a device. Time is ms since 1970.
+type note struct {
+	Time  int64  `json:"time"`
+	About string `json:"about"`
+	Text  string `json:"text"`
+	Times int    `json:"times"`
+}
+
+// deviceLog is what happened to a device since the gateway's start, the oldest
+// first.
+func (a *API) deviceLog(w http.ResponseWriter, r *http.Request) error {
+	d, err := a.device(r)
+	if err != nil {
+		return err
+	}
+	if a.Offline {
+		return problem(http.StatusServiceUnavailable, "the gateway is not running, and what happened to its devices is in its memory alone")
+	}
+	notes := []note{}
+	for _, n := range a.Registry.Notes(d.ID) {
+		notes = append(notes, note{n.Time.UnixMilli(), n.About, n.Text, n.Times})
+	}
+	return writeJSON(w, http.StatusOK, notes)
+}
+
 // given is an id with the token that is shown this once.
 type given struct {
 	ID    string `json:"id"`

@@ -96,6 +96,7 @@ func (a *API) routes() {
 		{"POST /api/v1/devices/{device}/command", control, a.sendCommand},
 		{"GET /api/v1/devices/{device}/commands", read, a.listCommands},
 		{"DELETE /api/v1/devices/{device}/commands/{id}", control, a.cancelCommand},
+		{"GET /api/v1/devices/{device}/log", read, a.deviceLog},
 		{"GET /api/v1/devices/{device}/history", read, inTurn(turns, a.history)},
 		{"GET /api/v1/devices/{device}/export", read, inTurn(turns, a.export)},
 		{"GET /api/v1/export", read, inTurn(turns, a.export)},

@@ -153,5 +153,6 @@ func (b *Bridge) warn(d registry.Device) {
 	b.warned[d.ID] = warning{d.Description, now}
 	for _, w := range hass.Warnings(d) {
 		b.o.Log.Warn("Home Assistant would not take this of what the device describes: "+w.Message, "device", d.ID, "component", w.Component)
+		b.o.Registry.Note(d.ID, registry.AboutDescription, w.String())
 	}
 }

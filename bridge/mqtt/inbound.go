@@ -11,6 +11,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
 	"github.com/hearthgate/hearthgate/command"
+	"github.com/hearthgate/hearthgate/registry"
 )
 
 // inbound is a message on a topic that takes commands, from another broker.
@@ -163,6 +164,7 @@ func (b *Bridge) refuse(to target, payload []byte, o command.Outcome, why error)
 	default:
 		r, _ := parseCommand(to, b.isLight(to), payload)
 		res.ID, res.Set = r.ID, r.Set
+		b.o.Registry.Note(to.device, registry.AboutCommand, "refused as "+string(o)+": "+res.Message)
 	}
 	b.results.Done(res, nil)
 }

@@ -148,17 +148,53 @@ func devicePath(id string, rest string) string {
 }
 
 func deviceShow() *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "One device and its newest values", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+	var log bool
+	c := &cobra.Command{Use: "show ID", Short: "One device and its newest values, or what happened to it lately", Args: cobra.ExactArgs(1)}
+	c.Flags().BoolVar(&log, "log", false, "what happened to it: presence, refused frames, commands that were not carried out, its own lines")
+	c.RunE = func(c *cobra.Command, args []string) error {
 		a, err := adminOf(c)
 		if err != nil {
 			return err
+		}
+		if log {
+			return showLog(c, a, args[0])
 		}
 		var d shownDevice
 		if err := a.call(c.Context(), "GET", devicePath(args[0], ""), nil, &d); err != nil {
 			return err
 		}
 		return a.show(d, func(w io.Writer) { printDevice(w, d) })
-	}}
+	}
+	return c
+}
+
+type shownNote struct {
+	Time  int64  `json:"time"`
+	About string `json:"about"`
+	Text  string `json:"text"`
+	Times int    `json:"times"`
+}
+
+func showLog(c *cobra.Command, a *admin, device string) error {
+	var notes []shownNote
+	if err := a.call(c.Context(), "GET", devicePath(device, "/log"), nil, &notes); err != nil {
+		return err
+	}
+	return a.show(notes, func(w io.Writer) {
+		if len(notes) == 0 {
+			fmt.Fprintln(w, "Nothing has happened to it since the gateway's start.")
+			return
+		}
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, n := range notes {
+			times := ""
+			if n.Times > 1 {
+				times = fmt.Sprintf(" (%d times)", n.Times)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s%s\n", time.UnixMilli(n.Time).Format("2006-01-02 15:04:05"), n.About, n.Text, times)
+		}
+		_ = t.Flush()
+	})
 }
 
 func printDevice(w io.Writer, d shownDevice) {

@@ -14,3 +14,28 @@ func TestADeviceIsShownWithItsTroubles(t *testing.T) {
 		}
 	}
 }
+
+// A command that is refused, and why, is in the device's log over the command line
+// and over HTTP.
+func TestTheLogOfADevice(t *testing.T) {
+	s := newServed(t).start()
+	s.mustRun("device", "add", "lamp")
+	if out := s.mustRun("device", "show", "lamp", "--log"); !strings.Contains(out, "Nothing has happened") {
+		t.Errorf("%s", out)
+	}
+	for range 2 {
+		if out, err := s.hearthgate("send", "lamp", "on=1"); err == nil {
+			t.Errorf("sent: %s", out)
+		}
+	}
+	out := s.mustRun("device", "show", "lamp", "--log")
+	if !strings.Contains(out, "command") || !strings.Contains(out, "ended as unsupported") || !strings.Contains(out, "(2 times)") {
+		t.Errorf("%s", out)
+	}
+	if out := s.mustRun("device", "show", "lamp", "--log", "--json"); !strings.Contains(out, `"about":"command"`) && !strings.Contains(out, `"about": "command"`) {
+		t.Errorf("%s", out)
+	}
+	if out, err := s.hearthgate("device", "show", "nobody", "--log"); err == nil {
+		t.Errorf("of nobody: %s", out)
+	}
+}

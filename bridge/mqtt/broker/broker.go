@@ -41,6 +41,8 @@ const (
 	maxUnacked          = 1 << 10            // messages under way to one client, a power of 2
 	maxSubscriptions    = 8 << 10            // of one client
 	maxAllSubscriptions = 64 << 10
+	maxShared           = 64 // of those of one client, the shared ones: each group is a delivery of its own
+	maxAllShared        = 1 << 10
 	maxClientID         = 1 << 10          // bytes
 	maxRetained         = 64 << 10         // retained messages of others, all together
 	maxRetainedBytes    = 16 << 20         // of them

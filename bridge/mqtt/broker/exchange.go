@@ -19,13 +19,17 @@ type exchange struct {
 	drops         uint64 // calls of Drop
 	filters       tree[listeners]
 	subscriptions int
+	shared        int    // of subscriptions, those of a group
+	remembered    int    // bytes of all topics' matches
+	mayRemember   int    // set at birth: maxRemembered, in tests less
 	generation    uint64 // of filters; targets of another one are not used
 
 	topics   map[string]*topic
 	passing  int         // of topics, those that are not retained: just a cache
 	retained tree[topic] // of topics, those that are
 	store    retainedSums
-	matching uint64 // counts calls of match
+	walks    time.Duration // by the broker's clock: from when on a walk costs the others little
+	matching uint64        // counts calls of match
 }
 
 // subscription is one filter of one session.
@@ -55,9 +59,10 @@ type share struct {
 type topic struct {
 	name       string // set at birth, as the next is
 	command    bool   // it takes commands
-	generation uint64 // of the next two
+	generation uint64 // of the next three
 	targets    []target
 	shares     []*share
+	remembered int // bytes of these
 
 	kept *kept // the retained message, if any
 }
@@ -90,7 +95,7 @@ type message struct {
 }
 
 func newExchange() exchange {
-	return exchange{sessions: map[string]*session{}, topics: map[string]*topic{}, generation: 1}
+	return exchange{sessions: map[string]*session{}, topics: map[string]*topic{}, generation: 1, mayRemember: maxRemembered}
 }
 
 // learn notes a new topic.
@@ -98,6 +103,7 @@ func (x *exchange) learn(name string) *topic {
 	if x.passing >= maxPassing {
 		for name, t := range x.topics {
 			if t.kept == nil {
+				x.remembered -= t.remembered
 				delete(x.topics, name)
 			}
 		}
@@ -139,7 +145,8 @@ func (x *exchange) route(t *topic, m *message, from *session) {
 // match finds the targets of a topic.
 func (x *exchange) match(t *topic) {
 	x.matching++
-	t.targets, t.shares, t.generation = nil, nil, x.generation
+	x.unremember(t)
+	t.generation = x.generation
 	x.filters.filtersOf(t.name, func(l *listeners) {
 		t.shares = append(t.shares, l.shares...)
 		for _, sub := range l.direct {
@@ -156,6 +163,7 @@ func (x *exchange) match(t *topic) {
 	for i := range t.targets {
 		t.targets[i].delivery, _ = merge(t.targets[i].subscriptions, false)
 	}
+	x.remember(t)
 }
 
 // merge is how a message is delivered that several subscriptions of one session
@@ -211,6 +219,8 @@ func (x *exchange) subscribe(s *session, w wish, identifier int) (sub *subscript
 		l.direct = append(l.direct, sub)
 		return sub, old == nil
 	}
+	x.shared++
+	s.shared++
 	i := slices.IndexFunc(l.shares, func(sh *share) bool { return sh.group == group })
 	if i < 0 {
 		i = len(l.shares)
@@ -234,6 +244,10 @@ func (x *exchange) unsubscribe(s *session, filter string) bool {
 // unlink takes a subscription out of filters.
 func (x *exchange) unlink(sub *subscription) {
 	sub.gone = true
+	if sub.inner != sub.filter {
+		x.shared--
+		sub.session.shared--
+	}
 	x.subscriptions--
 	x.generation++
 	is := func(other *subscription) bool { return other == sub }

@@ -226,7 +226,8 @@ func (c *conn) maySubscribe(w wish) (code reason, why string) {
 	_, had := s.subscriptions[w.filter]
 	switch {
 	case !reasonable(w.filter) || !had && len(s.subscriptions) >= maxSubscriptions ||
-		!had && x.subscriptions >= maxAllSubscriptions && c.peer.role != gateway:
+		!had && x.subscriptions >= maxAllSubscriptions && c.peer.role != gateway ||
+		!had && group != "" && (s.shared >= maxShared || x.shared >= maxAllShared):
 		return quotaExceeded, "too much for one client"
 	case !ok || !validFilter(inner) || w.noLocal && group != "":
 		return badFilter, ""

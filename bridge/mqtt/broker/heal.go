@@ -50,6 +50,7 @@ func (x *exchange) healOne(s *session, name string) {
 	t := x.topics[name]
 	if t == nil {
 		t = &topic{name: name} // emptied, and forgotten since
+		defer x.unremember(t)
 	}
 	if t.generation != x.generation {
 		x.match(t)

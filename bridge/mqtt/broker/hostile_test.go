@@ -460,3 +460,117 @@ func TestAnswersThatNobodyReadsDoNotGather(t *testing.T) {
 		})
 	}
 }
+
+// How much is remembered of topics is up to neither how many filters match nor how
+// many names somebody makes up; and each still gets what it asked for.
+func TestMatchesThatAreRememberedAreBounded(t *testing.T) {
+	inTime(t, func(t *testing.T, b *Broker, dial dialer) {
+		k := dial(v5)
+		k.enter(hello{id: "k"})
+		const levels, most = 8, 1 << 20
+		b.exchange.mayRemember = most
+		for i := range 1 << levels { // every filter that matches a/a/…/a
+			filter := strings.Repeat("a/", levels)
+			for j := range levels {
+				if i&(1<<j) != 0 {
+					filter = filter[:2*j] + "+" + filter[2*j+1:]
+				}
+			}
+			k.subscribe(filter+"+", 0, "")
+		}
+		for i := range 4 * most / (8 << levels) {
+			if err := b.Publish(fmt.Sprintf("%s%d", strings.Repeat("a/", levels), i), false, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if m := k.message(); m.payload != "x" {
+				t.Fatalf("got %+v", m)
+			}
+		}
+		x := &b.exchange
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		held := 0
+		for _, t := range x.topics {
+			held += t.remembered
+		}
+		if held != x.remembered || held == 0 || held > most {
+			t.Errorf("%d bytes are remembered, counted as %d", held, x.remembered)
+		}
+		x.discard(x.sessions["k"])
+		for _, t := range x.topics {
+			x.match(t)
+		}
+		if x.remembered != 0 {
+			t.Errorf("%d bytes are remembered of nobody", x.remembered)
+		}
+	})
+}
+
+// Each group that shares a filter gets every message once more.
+func TestSharedSubscriptionsAreFew(t *testing.T) {
+	inTime(t, func(t *testing.T, b *Broker, dial dialer) {
+		k := dial(v5)
+		k.enter(hello{id: "k"})
+		share := func(i int) string {
+			return k.subscribe(fmt.Sprintf("$share/g%d/hearthgate/#", i), 1, "")
+		}
+		for i := range maxShared {
+			if got := share(i); got != "\x01" {
+				t.Fatalf("share %d: %q", i, got)
+			}
+		}
+		if got := share(maxShared); got != string([]byte{byte(quotaExceeded)}) {
+			t.Errorf("one more: %q", got)
+		}
+		if got := share(0); got != "\x01" {
+			t.Errorf("one that it has, again: %q", got)
+		}
+		k.say(packet(typeUnsubscribe<<4|2, []byte(num16(9)+block("")+str("$share/g0/hearthgate/#"))))
+		k.hear()
+		if got := share(maxShared); got != "\x01" {
+			t.Errorf("one for another: %q", got)
+		}
+		k.hangUp()
+		synctest.Wait()
+		b.exchange.mu.Lock()
+		defer b.exchange.mu.Unlock()
+		if b.exchange.shared != 0 {
+			t.Errorf("%d shared ones are left of nobody", b.exchange.shared)
+		}
+	})
+}
+
+// A client may ask for what is retained with thousands of filters, and to look for
+// it takes as long whether there is anything or not. Others get their turn after
+// each, and who asks so much waits.
+func TestWalksThroughWhatIsRetainedLeaveOthersTime(t *testing.T) {
+	inTime(t, func(t *testing.T, b *Broker, dial dialer) {
+		if err := b.Publish("home/lamp", true, []byte("ON")); err != nil {
+			t.Fatal(err)
+		}
+		k := dial(v5)
+		k.enter(hello{id: "k"})
+		x := &b.exchange
+		x.mu.Lock()
+		s := x.sessions["k"]
+		for i := range 3 {
+			sub, _ := x.subscribe(s, wish{filter: fmt.Sprintf("+/no%d", i)}, 0)
+			s.askReplay(sub)
+		}
+		x.mu.Unlock()
+		x.replaySome(s)
+		x.mu.Lock()
+		if !s.replays[0].collected || s.replays[1].collected {
+			t.Error("more than one walk, or none, at one go")
+		}
+		x.walks = b.now() + time.Minute // as after many
+		x.mu.Unlock()
+		began := time.Now()
+		if got := k.subscribe("home/+", 0, ""); got != "\x00" {
+			t.Fatalf("got %q", got)
+		}
+		if m := k.message(); m.payload != "ON" || time.Since(began) < time.Minute {
+			t.Errorf("after %v: %+v", time.Since(began), m)
+		}
+	})
+}

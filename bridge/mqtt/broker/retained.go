@@ -107,8 +107,24 @@ func (s *session) askReplay(sub *subscription) {
 }
 
 // replay queues retained messages while the session's queue is not long. The rest
-// follows when the writer has made room.
+// follows when the writer has made room. To find out which they are takes a walk,
+// and a client can ask for thousands of long ones: so all walks together get a
+// quarter of the time at most, and who caused one waits.
 func (x *exchange) replay(s *session) {
+	wait := x.replaySome(s)
+	if wait == 0 {
+		return
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.b.closed:
+	}
+}
+
+// replaySome ends with the first walk, and says how long to wait after it.
+func (x *exchange) replaySome(s *session) (wait time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for range replayStep {
@@ -119,15 +135,14 @@ func (x *exchange) replay(s *session) {
 		stop := !s.replaying || s.long()
 		s.mu.Unlock()
 		if stop {
-			return
+			return 0
 		}
 		if x.heal(s) {
 			continue
 		}
 		r := &s.replays[0]
 		if !r.collected {
-			r.collected = true
-			x.retained.topicsOf(r.subscription.filter, func(t *topic) { r.topics = append(r.topics, t) })
+			return x.collect(s.b, r)
 		}
 		if r.subscription.gone || len(r.topics) == 0 {
 			s.replays = s.replays[1:]
@@ -136,6 +151,23 @@ func (x *exchange) replay(s *session) {
 		x.replayOne(s, r.subscription, r.topics[0])
 		r.topics = r.topics[1:]
 	}
+	return 0
+}
+
+// collect walks through what is retained, and says how long to wait after it.
+func (x *exchange) collect(b *Broker, r *replay) time.Duration {
+	r.collected = true
+	if r.subscription.gone {
+		return 0
+	}
+	began := b.now()
+	x.retained.topicsOf(r.subscription.filter, func(t *topic) { r.topics = append(r.topics, t) })
+	now := b.now()
+	x.walks = max(x.walks, now) + 3*(now-began)
+	if wait := x.walks - now; wait >= time.Millisecond {
+		return wait
+	}
+	return 0 // those of a small home
 }
 
 func (x *exchange) replayOne(s *session, sub *subscription, t *topic) {

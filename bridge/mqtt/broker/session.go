@@ -16,6 +16,7 @@ type session struct {
 	role          role
 	account       string // of a user
 	subscriptions map[string]*subscription
+	shared        int                 // of subscriptions, those of a group
 	replays       []replay            // retained messages that are still to come
 	missed        map[string]struct{} // retained topics of which it lost a message
 	missedMore    bool                // than those

@@ -1,6 +1,8 @@
 package chunk_test
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -80,4 +82,31 @@ func BenchmarkSimpleColumns(b *testing.B) {
 	}
 	packed, samples := pack(b, [][]chunk.Frame{frames})
 	measure(b, packed, samples, func(i int) error { return readAll(packed[i]) })
+}
+
+// A day of six values each 10 s, received with the jitter of a network: what a
+// chart of one of them costs.
+func BenchmarkOneSeriesOfADay(b *testing.B) {
+	rows := load(b, "room_occupancy_30s")
+	late := rand.New(rand.NewPCG(1, 2))
+	var frames []chunk.Frame
+	for i := range 8640 {
+		f := rows[i%len(rows)]
+		f.Received = int64(i)*10_000 + int64(late.ExpFloat64()*2)
+		f.Seq, f.Records = uint64(i+1), slices.Clone(f.Records[:6])
+		for j := range f.Records {
+			f.Records[j].Time = f.Received * 1e6
+		}
+		frames = append(frames, f)
+	}
+	packed, samples := pack(b, [][]chunk.Frame{frames})
+	b.ReportAllocs()
+	measure(b, packed, samples, func(i int) error {
+		c, err := chunk.Open(packed[i])
+		if err != nil {
+			return err
+		}
+		_, err = c.Samples(frames[0].Records[0].Name)
+		return err
+	})
 }

@@ -32,9 +32,16 @@ func (e *encoder) appendInts(b []byte, v []int64) []byte {
 	return appendSection(b, e.ints(v, true))
 }
 
+// usualGain is how much shorter the adaptive coder has to make a column, in 32nds
+// of its length: packed columns are read several times faster, and a few per cent
+// are not worth giving that up.
+const usualGain = 33
+
 // ints is the smallest column for v. Only one that is not nested may be made of
 // other columns.
-func (e *encoder) ints(v []int64, nest bool) []byte {
+func (e *encoder) ints(v []int64, nest bool) []byte { return e.column(v, nest, usualGain) }
+
+func (e *encoder) column(v []int64, nest bool, gain int) []byte {
 	first := v[0]
 	y, step := steps(v)
 	head := func(method byte) []byte {
@@ -50,10 +57,8 @@ func (e *encoder) ints(v []int64, nest bool) []byte {
 	order := bestPacking(y)
 	best := appendPacked(head(methodPacked+byte(order)), y, order)
 	if len(y) >= leastAdaptive && !e.quick {
-		// Packed columns are read several times faster: a few per cent are
-		// not worth giving that up.
 		order := likelyOrder(y)
-		if a := e.appendAdaptive(head(methodAdaptive+byte(order)), y, order); len(a)*33/32 < len(best) {
+		if a := e.appendAdaptive(head(methodAdaptive+byte(order)), y, order); len(a)*gain/32 < len(best) {
 			best = a
 		}
 	}

@@ -16,6 +16,10 @@ const (
 	manyMetas = 4 // a flag: the metas are counted and a column tells which
 )
 
+// timesGain is how much shorter the adaptive coder has to make the frames' times:
+// every series is read after them, and the jitter of a network is hardly foreseen.
+const timesGain = 48
+
 // layout writes everything but the checksum.
 func (e *encoder) layout(frames []Frame) []byte {
 	times := e.momentColumns()
@@ -79,7 +83,7 @@ func (e *encoder) momentColumns() []byte {
 	if len(e.times) == 0 {
 		return nil
 	}
-	b := e.appendInts(nil, e.times)
+	b := appendSection(nil, e.column(e.times, true, timesGain))
 	b = binary.AppendUvarint(b, uint64(len(e.shapes)))
 	for i := range e.shapes {
 		b = e.shapes[i].append(b)

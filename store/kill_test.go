@@ -90,7 +90,7 @@ func TestKill(t *testing.T) {
 	stored := map[string]uint64{} // as the log says
 	total := 0
 	for round := range rounds {
-		heard, err := runAndKill(dir, time.Duration(rand.IntN(60))*time.Millisecond, acked)
+		heard, err := runAndKill(dir, time.Duration(rand.IntN(60))*time.Millisecond, round%2 == 1, acked)
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
@@ -114,7 +114,7 @@ func TestKillAtTheFirstStart(t *testing.T) {
 	for round := range rounds {
 		dir := t.TempDir()
 		acked := map[string]uint64{}
-		if _, err := runAndKill(dir, time.Duration(rand.IntN(20_000))*time.Microsecond, acked); err != nil {
+		if _, err := runAndKill(dir, time.Duration(rand.IntN(20_000))*time.Microsecond, false, acked); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "gateway.db.new"), make([]byte, 1+rand.IntN(20_000)), 0o600); err != nil { // as a power cut would leave it
@@ -144,8 +144,9 @@ func afterFirstKill(dir string, acked map[string]uint64) error {
 }
 
 // runAndKill starts a process that appends, kills it after a while and notes
-// what it said was acknowledged.
-func runAndKill(dir string, after time.Duration, acked map[string]uint64) (heard int, err error) {
+// what it said was acknowledged. The while begins with the process, or with the
+// first that it acknowledges, however long the start takes.
+func runAndKill(dir string, after time.Duration, atWork bool, acked map[string]uint64) (heard int, err error) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), killMe+"="+dir)
 	out, err := cmd.StdoutPipe()
@@ -155,10 +156,17 @@ func runAndKill(dir string, after time.Duration, acked map[string]uint64) (heard
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	wait := after
+	if atWork {
+		wait = time.Minute // never: it has something to acknowledge long before
+	}
+	kill := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		if atWork && heard == 0 {
+			kill.Reset(after)
+		}
 		var device string
 		var seq uint64
 		if _, serr := fmt.Sscanf(lines.Text(), "%s %d", &device, &seq); serr != nil {

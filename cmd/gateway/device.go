@@ -214,7 +214,7 @@ func printDevice(w io.Writer, d shownDevice) {
 		fmt.Fprintf(t, "data gaps\t%d: it had to drop what it could not send\n", d.Gaps)
 	}
 	if d.Waiting > 0 {
-		fmt.Fprintf(t, "commands\t%d waiting\n", d.Waiting)
+		fmt.Fprintf(t, "commands\t%d waiting: hearthgate send %s --waiting\n", d.Waiting, d.ID)
 	}
 	_ = t.Flush()
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,14 +27,16 @@ type sent struct {
 
 func sendCommand() *cobra.Command {
 	var ttl, wait, cancel string
+	var waiting bool
 	c := &cobra.Command{
 		Use:   "send DEVICE NAME=VALUE…",
 		Short: "Send a command to a device and say its outcome",
 		Example: `  hearthgate send living-room-lamp light/on=true light/brightness=40
   hearthgate send garden-sensor interval=60 --ttl 1h
+  hearthgate send garden-sensor --waiting
   hearthgate send garden-sensor --cancel 4f2a`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 || len(args) == 1 && cancel == "" {
+			if len(args) == 0 || len(args) == 1 && cancel == "" && !waiting {
 				return errors.New("say the device and what to set: DEVICE NAME=VALUE…")
 			}
 			for _, a := range args[1:] {
@@ -48,10 +51,14 @@ func sendCommand() *cobra.Command {
 				path := devicePath(args[0], "/commands/"+url.PathEscape(cancel))
 				return change(c, "DELETE", path, nil, func(w io.Writer) { fmt.Fprintln(w, "cancelled") })
 			}
+			if waiting {
+				return showWaiting(c, args[0])
+			}
 			return send(c, args[0], args[1:], ttl, wait)
 		},
 	}
 	waitFlags(c, &ttl, &wait)
+	c.Flags().BoolVar(&waiting, "waiting", false, "list the commands that have no outcome yet")
 	c.Flags().StringVar(&cancel, "cancel", "", "take back the waiting command of this id")
 	return c
 }
@@ -80,6 +87,44 @@ func send(c *cobra.Command, device string, settings []string, ttl, wait string) 
 		return quietError{errors.New(out.Outcome)}
 	}
 	return nil
+}
+
+// showWaiting lists what waits for a device or is on its way.
+func showWaiting(c *cobra.Command, device string) error {
+	a, err := adminOf(c)
+	if err != nil {
+		return err
+	}
+	var out []struct {
+		ID     string                     `json:"id"`
+		Set    map[string]json.RawMessage `json:"set"`
+		Stored bool                       `json:"stored"`
+		Sent   bool                       `json:"sent"`
+		Until  int64                      `json:"until"`
+	}
+	if err := a.call(c.Context(), http.MethodGet, devicePath(device, "/commands"), nil, &out); err != nil {
+		return err
+	}
+	return a.show(out, func(w io.Writer) {
+		if len(out) == 0 {
+			fmt.Fprintf(w, "Nothing waits for %s.\n", device)
+			return
+		}
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "ID\tSET\tSTATE\tUNTIL")
+		for _, p := range out {
+			var values []string
+			for _, name := range sortedKeys(p.Set) {
+				values = append(values, name+"="+string(p.Set[name]))
+			}
+			state := "waiting"
+			if p.Sent {
+				state = "sent"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.ID, strings.Join(values, " "), state, time.UnixMilli(p.Until).Format(time.DateTime))
+		}
+		_ = t.Flush()
+	})
 }
 
 // waitFlags are those of everything that sends commands.

@@ -210,7 +210,7 @@ func (c *conn) replayNow() {
 	for {
 		s := c.session
 		s.mu.Lock()
-		more := s.conn == c && s.replaying && !s.long()
+		more := s.conn == c && !c.ending && s.replaying && !s.long()
 		s.mu.Unlock()
 		if !more {
 			return

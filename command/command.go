@@ -39,6 +39,11 @@ const (
 	MaxCommands = 8192
 	// MaxID is the length in bytes of an asker's id.
 	MaxID = 256
+	// MaxSettings is how many names one command may set: more than the attributes
+	// of all components that a device can have.
+	MaxSettings = 1024
+	// maxAttributes is how many one to a group may set: more than any kind has.
+	maxAttributes = 32
 
 	// allowance is how long after its deadline a sent command may be answered.
 	allowance = 500 * time.Millisecond

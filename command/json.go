@@ -25,7 +25,7 @@ func ParseJSON(body []byte) (Request, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Set, err = parseSet(in.Set); err != nil {
+	if r.Set, err = parseSet(in.Set, MaxSettings); err != nil {
 		return r, err
 	}
 	r.TTL, err = parseTTL(in.TTL)
@@ -62,7 +62,7 @@ func ParseGroupJSON(body []byte) (GroupRequest, error) {
 		return r, err
 	}
 	if bytes.HasPrefix(in.Set, []byte("{")) {
-		r.Set, err = parseSet(in.Set)
+		r.Set, err = parseSet(in.Set, maxAttributes)
 		if err == nil && len(r.Set) == 0 {
 			err = errors.New("nothing to set")
 		}
@@ -140,8 +140,10 @@ func parseTTL(raw json.RawMessage) (time.Duration, error) {
 	return d, nil
 }
 
-// parseSet walks the object itself, because a map would lose the order.
-func parseSet(raw json.RawMessage) ([]Setting, error) {
+// parseSet walks the object itself, because a map would lose the order. With more
+// than most members it is refused: results carry what was asked, those of a group
+// once for each member, and some are remembered.
+func parseSet(raw json.RawMessage, most int) ([]Setting, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -160,6 +162,9 @@ func parseSet(raw json.RawMessage) ([]Setting, error) {
 		v, err := jsonValue(token)
 		if err != nil {
 			return nil, fmt.Errorf("set %q: %w", name, err)
+		}
+		if len(set) == most {
+			return nil, fmt.Errorf("set: more than %d names", most)
 		}
 		set = append(set, Setting{Name: name.(string), Value: v})
 	}

@@ -37,6 +37,7 @@ func TestTheJSONOfACommand(t *testing.T) {
 		{"set of another type", `{"id":"a","set":[1]}`, Request{ID: "a"}, "set"},
 		{"an object as a value", `{"id":"a","set":{"n":{"x":1}}}`, Request{ID: "a"}, `"n"`},
 		{"null as a value", `{"id":"a","set":{"n":null}}`, Request{ID: "a"}, `"n"`},
+		{"more names than any device has", `{"id":"a","set":{` + strings.Repeat(`"":1,`, MaxSettings) + `"":1}}`, Request{ID: "a"}, "more than 1024 names"},
 		{"a number beyond all", `{"id":"a","set":{"n":1e999}}`, Request{ID: "a"}, "range"},
 		{"a ttl without a unit", `{"set":{"n":1},"ttl":30}`, Request{Set: set("n", protocol.Int(1))}, "30s"},
 		{"no time at all", `{"set":{"n":1},"ttl":"0s"}`, Request{Set: set("n", protocol.Int(1))}, "above 0"},
@@ -77,5 +78,18 @@ func TestTheJSONOfAResult(t *testing.T) {
 	until := time.UnixMilli(1795219200000)
 	if got := string(AppendWaiting(nil, Request{ID: "a"}, until)); got != `{"id":"a","status":"waiting","until":1795219200000}` {
 		t.Fatal(got)
+	}
+}
+
+// A group's results repeat what was asked once for each of up to 512 members.
+func TestACommandToAGroupIsShort(t *testing.T) {
+	of := func(n int) []byte {
+		return []byte(`{"id":"a","set":{` + strings.Repeat(`"on":true,`, n-1) + `"on":true}}`)
+	}
+	if r, err := ParseGroupJSON(of(32)); err != nil || len(r.Set) != 32 {
+		t.Errorf("32 attributes: %d, %v", len(r.Set), err)
+	}
+	if r, err := ParseGroupJSON(of(33)); err == nil || r.ID != "a" || len(r.Set) != 0 {
+		t.Errorf("33 attributes: %d, %v", len(r.Set), err)
 	}
 }

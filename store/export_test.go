@@ -45,13 +45,13 @@ func OpenSmall(o Options) (*Store, error) {
 	return s.open()
 }
 
-// OpenHeld is OpenOn, with transactions of the database waiting for ready, and
-// durable called after each. (OnDurable would wait for a transaction that is held.)
-func OpenHeld(o Options, fs segment.FS, segmentSize, sealBytes int64, ready chan struct{}, durable func()) (*Store, error) {
+// OpenWatched is OpenOn that calls write before each write to the database and
+// durable after each transaction, from the start.
+func OpenWatched(o Options, fs segment.FS, segmentSize, sealBytes int64, write func(b []byte, off int64) error, durable func()) (*Store, error) {
 	s := newStore(o)
 	s.fs, s.segmentSize, s.sealBytes = fs, segmentSize, sealBytes
 	s.file.durable = durable
-	s.file.fault = func() error { <-ready; return nil }
+	s.file.opened = func(db *bolt.DB) { onWrite(db, write) }
 	return s.open()
 }
 
@@ -101,13 +101,6 @@ func (s *Store) SetDatabaseFault(f func() error) {
 	s.file.mu.Lock()
 	defer s.file.mu.Unlock()
 	s.file.fault = f
-}
-
-// OnDurable calls f after each transaction of the database.
-func (s *Store) OnDurable(f func()) {
-	s.file.mu.Lock()
-	defer s.file.mu.Unlock()
-	s.file.durable = f
 }
 
 // OnWrite calls f before each write to the file, until the file is opened anew.

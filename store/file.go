@@ -50,8 +50,9 @@ type file struct {
 	// writes, its error is the transaction's. Guarded by mu.
 	fault func() error
 
-	// Likewise, called when a transaction is durable.
+	// Likewise, called when a transaction is durable, and with a file that was opened.
 	durable func()
+	opened  func(*bolt.DB)
 }
 
 func boltOptions() bolt.Options {
@@ -76,8 +77,10 @@ func (f *file) open() (err error) {
 	// Small files grow in small steps, so that the limit is not passed at once.
 	db.AllocSize = min(db.AllocSize, max(1<<20, f.options.MaxSize/64))
 	f.mu.Lock()
-	f.db = db
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	if f.db = db; f.opened != nil {
+		f.opened(db)
+	}
 	return nil
 }
 

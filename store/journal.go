@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -51,22 +52,22 @@ func (s *Store) begins(number uint64) (pos Position, ok bool) {
 	return pos, ok && err == nil
 }
 
-// find is the extent in which pos lies, and where it begins: the last one that
-// begins at or before it, else the first. none: the log is empty.
+// find is the extent in which pos lies, and where it begins: the last one that is
+// known to begin at or before it, else the first. None: the log is empty.
 func (s *Store) find(pos Position) (all []segment.Extent, i int, at Position, ok bool) {
-	all = s.journal.Extents()
+	all = slices.DeleteFunc(s.journal.Extents(), func(x segment.Extent) bool { return x.Last < x.First })
 	i = sort.Search(len(all), func(i int) bool {
 		p, ok := s.begins(all[i].First)
-		return ok && p > pos
+		return !ok || p > pos
 	})
 	if i = max(i-1, 0); i == len(all) {
 		return nil, 0, 0, false
 	}
-	at, ok = s.begins(all[i].First)
-	return all, i, at, ok
+	at, _ = s.begins(all[i].First)
+	return all, i, at, true
 }
 
-// read takes a page of the log: up to most entries from pos to head. at is the
+// readLog takes a page of the log: up to most entries from pos to head. at is the
 // record to look in, 0 = not known; the one to go on in comes back.
 func (s *Store) readLog(at uint64, pos, head Position, most int) (entries []*Entry, next uint64, err error) {
 	if at == 0 {

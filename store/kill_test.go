@@ -83,11 +83,12 @@ func TestKill(t *testing.T) {
 		rounds = 25
 	}
 	dir := t.TempDir()
-	if err := afterKill(dir, nil, nil, true); err != nil { // the checker's cursor begins here
+	acked := map[string]uint64{}                                      // as the killed one said
+	stored := map[string]uint64{}                                     // as the log says
+	slow := map[string]uint64{}                                       // as a reader knows that looks now and then
+	if err := afterKill(dir, acked, stored, slow, true); err != nil { // the readers' cursors begin here
 		t.Fatal(err)
 	}
-	acked := map[string]uint64{}  // as the killed one said
-	stored := map[string]uint64{} // as the log says
 	total := 0
 	for round := range rounds {
 		heard, err := runAndKill(dir, time.Duration(rand.IntN(60))*time.Millisecond, round%2 == 1, acked)
@@ -95,7 +96,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		total += heard
-		if err := afterKill(dir, acked, stored, round%20 == 0 || round == rounds-1); err != nil {
+		if err := afterKill(dir, acked, stored, slow, round%20 == 0 || round == rounds-1); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
@@ -181,25 +182,20 @@ func runAndKill(dir string, after time.Duration, atWork bool, acked map[string]u
 }
 
 // afterKill opens the store and compares it with what was acknowledged. It reads
-// on from where it was the last time, by a cursor.
-func afterKill(dir string, acked, stored map[string]uint64, check bool) error {
+// on from where it was the last time, by a cursor. With check it reads by another
+// one, too, that is far behind, and looks back.
+func afterKill(dir string, acked, stored, slow map[string]uint64, check bool) error {
 	s, err := store.Open(store.Options{Dir: dir, Commit: 0})
 	if err != nil {
 		return fmt.Errorf("the start is refused: %w", err)
 	}
 	defer s.Close()
-	tail, err := s.Tail("checker")
-	if err != nil {
+	if err := readOn(s, "checker", stored); err != nil {
 		return err
 	}
-	for tail.Lag() > 0 {
-		entries, skipped, nerr := tail.Next(context.Background(), 1000)
-		if nerr != nil || skipped > 0 {
-			return fmt.Errorf("read: %d skipped, %w", skipped, nerr)
-		}
-		for _, e := range entries {
-			err = errors.Join(err, inOrder(e, stored))
-			tail.Advance(e.Pos)
+	if check {
+		if err := errors.Join(readOn(s, "slow", slow), looksBack(s, stored)); err != nil {
+			return err
 		}
 	}
 	for i := range killDevices {
@@ -225,6 +221,46 @@ func afterKill(dir string, acked, stored map[string]uint64, check bool) error {
 		err = errors.Join(err, s.Check())
 	}
 	return errors.Join(err, terr)
+}
+
+// readOn reads all that a reader has not read.
+func readOn(s *store.Store, name string, stored map[string]uint64) error {
+	tail, err := s.Tail(name)
+	if err != nil {
+		return err
+	}
+	defer tail.Close()
+	for tail.Lag() > 0 {
+		entries, skipped, nerr := tail.Next(context.Background(), 1000)
+		if nerr != nil || skipped > 0 {
+			return fmt.Errorf("%s: %d skipped, %w", name, skipped, nerr)
+		}
+		for _, e := range entries {
+			err = errors.Join(err, inOrder(e, stored))
+			tail.Advance(e.Pos)
+		}
+	}
+	return err
+}
+
+// looksBack wants each entry in the history once.
+func looksBack(s *store.Store, stored map[string]uint64) error {
+	for device, n := range stored {
+		seq := uint64(0)
+		err := s.Export(context.Background(), device, time.Time{}, time.Unix(1<<32, 0), func(e *store.Entry, r *protocol.Record) error {
+			if r.Name != "r0" {
+				return nil
+			}
+			if seq++; e.Seq != seq {
+				return fmt.Errorf("%s: history has %d where %d belongs", device, e.Seq, seq)
+			}
+			return nil
+		})
+		if err != nil || seq != n {
+			return errors.Join(err, fmt.Errorf("%s: history ends at %d of %d", device, seq, n))
+		}
+	}
+	return nil
 }
 
 // inOrder notes that e is stored and that it comes right behind the one before.

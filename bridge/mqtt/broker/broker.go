@@ -38,6 +38,8 @@ const (
 	maxAllQueued        = 64 << 20           // bytes that all clients' queues hold; beyond it each may have less:
 	hereQueuedBytes     = 4 << 20            // one that is connected
 	awayQueuedBytes     = 1 << 20            // one that is away
+	maxCrowded          = 96 << 20           // beyond it who is away and has the most waiting loses its session, and
+	crowdedBytes        = 256 << 10          // any may have no more than this
 	maxUnacked          = 1 << 10            // messages under way to one client, a power of 2
 	maxSubscriptions    = 8 << 10            // of one client
 	maxAllSubscriptions = 64 << 10

@@ -20,8 +20,6 @@ func (r *refusal) connack(version byte) byte {
 		return 1
 	case badClientID:
 		return 2
-	case unavailable:
-		return 3
 	}
 	return 5 // not authorized
 }
@@ -174,11 +172,8 @@ func (k *connectPacket) life() time.Duration {
 // attach connects c to the session of its client id, made if there is none.
 func (x *exchange) attach(c *conn, k *connectPacket) (present bool, refused *refusal) {
 	s := x.sessions[k.id]
-	switch {
-	case s != nil && !s.mayCome(c.peer):
+	if s != nil && !s.mayCome(c.peer) {
 		return false, &refusal{badClientID, "somebody else has this client id"}
-	case s == nil && c.peer.role != gateway && len(x.sessions) >= maxSessions:
-		return false, &refusal{unavailable, "too many sessions are kept for clients that are away"}
 	}
 	if w := k.will; w != nil && w.retain && c.peer.role != gateway && !x.mayRetain(w.topic, len(w.payload)+len(w.props.forwarded)) {
 		return false, &refusal{quotaExceeded, "its will: too many retained messages"}
@@ -189,13 +184,11 @@ func (x *exchange) attach(c *conn, k *connectPacket) (present bool, refused *ref
 		x.connected--
 	}
 	if s != nil && k.clean {
-		if s.will != nil { // its session ends, so it is due
-			x.publishWill(s.b, s.will, s.role)
-		}
-		x.discard(s)
+		x.lapse(s)
 		s = nil
 	}
 	if present = s != nil; !present {
+		x.makeRoom(c.b)
 		s = &session{b: c.b, id: k.id, subscriptions: map[string]*subscription{}}
 		x.sessions[k.id] = s
 	}
@@ -234,6 +227,7 @@ func (c *conn) depart() {
 		} else {
 			s.absences++
 			absence := s.absences
+			s.left = c.b.now()
 			s.ending = c.b.after(s.life, func() { x.expire(s, absence) })
 		}
 	}
@@ -279,6 +273,11 @@ func (x *exchange) expire(s *session, absence int) {
 	if s.ending == nil || s.absences != absence {
 		return // it came back, or ended, just now
 	}
+	x.lapse(s)
+}
+
+// lapse ends a session, and a will that waited for that is due.
+func (x *exchange) lapse(s *session) {
 	if s.will != nil && !s.b.isClosed() {
 		x.publishWill(s.b, s.will, s.role)
 	}

@@ -128,6 +128,7 @@ func (x *exchange) accept(b *Broker, name []byte, m *message, from *session, who
 		x.retain(t, m, who != gateway)
 	}
 	x.route(t, m, from)
+	x.shed(b)
 	return t, success, ""
 }
 

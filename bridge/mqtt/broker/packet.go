@@ -47,7 +47,6 @@ const (
 	badClientID        reason = 0x85
 	badUser            reason = 0x86
 	notAuthorized      reason = 0x87
-	unavailable        reason = 0x88
 	shuttingDown       reason = 0x8b
 	badAuthMethod      reason = 0x8c
 	keepaliveTimeout   reason = 0x8d

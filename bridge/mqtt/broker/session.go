@@ -22,6 +22,7 @@ type session struct {
 	missedMore    bool                // than those
 	life          time.Duration       // once it is away
 	ending        *time.Timer         // while it is away
+	left          time.Duration       // by the broker's clock: when it was last connected
 	absences      int                 // how often it was
 	will          *lastWill           // delayed, while it is away
 	willTimer     *time.Timer
@@ -85,10 +86,13 @@ func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain b
 // sessions together hold much, each may hold less.
 func (s *session) full(more int) bool {
 	held, most := s.queue.size()+s.window.kept, maxQueuedBytes
-	if s.b.queued.Load() > maxAllQueued {
-		if most = hereQueuedBytes; s.conn == nil {
-			most = awayQueuedBytes
-		}
+	switch all := s.b.queued.Load(); {
+	case all > maxCrowded:
+		most = crowdedBytes
+	case all > maxAllQueued && s.conn == nil:
+		most = awayQueuedBytes
+	case all > maxAllQueued:
+		most = hereQueuedBytes
 	}
 	return s.queue.count() >= maxQueued || held > 0 && held+more > most
 }

@@ -16,7 +16,7 @@ type counters struct {
 	denied   atomic.Int64 // publishes and subscriptions that the rules forbid
 
 	// What is said about it.
-	trouble, full, strangers, denials, slow, mistakes seldom
+	trouble, full, strangers, denials, slow, crowd, mistakes seldom
 }
 
 // Stats is a look at the broker.

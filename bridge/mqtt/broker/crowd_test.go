@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// keep leaves a session of the account behind that wants what is said of the lamp.
+func keep(dial dialer, account, id string) {
+	k := dial(v5)
+	k.enter(hello{id: id, resume: true, props: "\x11" + num32(sessionLife), user: account, password: account})
+	k.subscribe("hearthgate/lamp", 1, "")
+	k.hangUp()
+	synctest.Wait()
+}
+
+// everybody lets all accounts in whose password is their name.
+type everybody struct{}
+
+func (everybody) CheckMQTTUser(name, password string) bool { return name == password }
+func (everybody) MQTTUsers() []string                      { return []string{"somebody"} }
+
+// in runs test with clients that are asked who they are.
+func in(t *testing.T, test func(b *Broker, dial dialer)) {
+	t.Helper()
+	inTime(t, func(t *testing.T, b *Broker, _ dialer) {
+		b.opts.Accounts = everybody{}
+		test(b, func(version byte) *talk {
+			ours, theirs := pipe()
+			t.Cleanup(func() { theirs.Close() })
+			b.admit(ours)
+			return &talk{t: t, conn: theirs, version: version}
+		})
+	})
+}
+
+func (b *Broker) has(id string) bool {
+	b.exchange.mu.Lock()
+	defer b.exchange.mu.Unlock()
+	return b.exchange.sessions[id] != nil
+}
+
+// An account that leaves sessions behind, as many as there is room for, keeps
+// nobody out but itself.
+func TestWhoLeavesSessionsBehindKeepsNobodyOut(t *testing.T) {
+	in(t, func(b *Broker, dial dialer) {
+		keep(dial, "panel", "panel")
+		time.Sleep(time.Second)
+		for i := range maxSessions {
+			keep(dial, "mallory", fmt.Sprint("m", i))
+			time.Sleep(time.Second)
+		}
+		dial(v5).enter(hello{id: "homeassistant", user: "homeassistant", password: "homeassistant"})
+		for id, want := range map[string]bool{"panel": true, "homeassistant": true, "m0": false, "m1": false, "m2": true, "m511": true} {
+			if b.has(id) != want {
+				t.Errorf("there is a session %s: %t", id, !want)
+			}
+		}
+	})
+}
+
+// When too much waits for clients that are away, who has the most waiting goes.
+func TestWhoIsAwayAndHasTheMostWaitingGoes(t *testing.T) {
+	in(t, func(b *Broker, dial dialer) {
+		publish := func() {
+			if err := b.Publish("hearthgate/lamp", false, []byte("ON")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		keep(dial, "mallory", "more")
+		publish()
+		keep(dial, "panel", "less")
+		publish()
+		if !b.has("more") || !b.has("less") {
+			t.Fatal("there is room for both")
+		}
+		b.queued.Add(maxCrowded)
+		publish()
+		if b.has("more") || !b.has("less") {
+			t.Errorf("who has more is there: %t, who has less: %t", b.has("more"), b.has("less"))
+		}
+		b.queued.Add(-maxCrowded)
+	})
+}

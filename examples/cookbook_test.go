@@ -134,6 +134,8 @@ func setTable(t *testing.T, title string) *kitchen {
 	case "Another broker, and TLS":
 		alone()
 		k.replace = []string{"listener 8883", "user root\nlistener " + port + " 127.0.0.1", "8883", port}
+	case "Homie controllers":
+		alone()
 	case "A data set":
 		alone()
 		k.replace = []string{"127.0.0.1:8080", http}

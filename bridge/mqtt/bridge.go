@@ -23,6 +23,9 @@
 // is retained there, Home Assistant's birth and the will; but states, commands and
 // outcomes are plain calls beside it.
 //
+// Homie controllers are served by a side of its own (homie.go), with its own
+// connection, will and reader of the log; without the option it does not run.
+//
 // Goroutines of a bridge: Run (connect, serve one link after another, publish
 // all that is retained and the stream), one that takes commands, and per link
 // the confirmer, one that sends results, and paho's own. The embedded broker's
@@ -55,6 +58,7 @@ type Bridge struct {
 	started  time.Time
 	results  *results
 	inbound  chan inbound
+	homie    *homieSide
 
 	// Times, shorter in tests.
 	patience   time.Duration // until a broker that does not confirm is given up
@@ -125,9 +129,13 @@ func New(o Options) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	owned, err := openOwned(o.Store)
+	owned, err := openOwned(o.Store, "mqtt_topics")
 	if err != nil {
 		return nil, fmt.Errorf("owned topics: %w", err)
+	}
+	homieOwned, err := openOwned(o.Store, "mqtt_homie")
+	if err != nil {
+		return nil, fmt.Errorf("owned topics of Homie: %w", err)
 	}
 	b := &Bridge{
 		o: o, topics: t, broker: u, owned: owned, results: newResults(t), started: time.Now(),
@@ -147,10 +155,12 @@ func New(o Options) (*Bridge, error) {
 	if o.Embedded != nil {
 		b.status.Broker = "embedded"
 	}
+	b.homie = newHomieSide(b, homieOwned)
 	o.Registry.Watch(b.deviceChanged)
 	o.Registry.WatchGroups(func() { b.deviceChanged(gatewayKey, registry.Updated) }) // which has the scenes
 	o.Store.OnEra(b.storageChanged)
 	o.Commands.Register(askerName, b.results)
+	o.Commands.Register(homieAskerName, homieAsker{b.results, b.homie})
 	return b, nil
 }
 
@@ -231,17 +241,29 @@ func (b *Bridge) Run(ctx context.Context) error {
 	var commands sync.WaitGroup
 	cctx, stop := context.WithCancel(ctx)
 	commands.Go(func() { b.takeCommands(cctx) })
+	if b.homie.needed() {
+		commands.Go(func() { b.homie.run(cctx) })
+	}
 	defer commands.Wait()
 	defer stop()
+	return b.stay(ctx, b.caller(), b.serve, b.down)
+}
+
+// stay serves one link after another until ctx ends or serve has nothing left to do.
+// An error is one that no reconnect can mend; down hears of all others.
+func (b *Bridge) stay(ctx context.Context, who caller, serve func(context.Context, *link) error, down func(error)) error {
 	wait, first := b.backoff, true
 	for ctx.Err() == nil {
-		link, err := b.connect(ctx, b.received)
+		link, err := b.connect(ctx, who)
 		if err == nil {
-			b.refusals.back(first)
+			who.refusals.back(first)
 			up := time.Now()
-			err = b.serve(ctx, link)
-			if errors.Is(err, store.ErrClosed) {
-				return fmt.Errorf("reader mqtt: %w", err)
+			err = serve(ctx, link)
+			switch {
+			case err == nil:
+				return nil
+			case errors.Is(err, store.ErrClosed):
+				return fmt.Errorf("read the log: %w", err)
 			}
 			first = true
 			if time.Since(up) > maxBackoff {
@@ -253,7 +275,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		b.down(err)
+		down(err)
 		select {
 		case <-time.After(wait/2 + rand.N(wait/2+1)):
 		case <-ctx.Done():

@@ -21,7 +21,7 @@ import (
 
 // Collect finds retained topics on the broker that are this gateway's and that it
 // does not own: below base topics that its id stands on, and in discovery messages
-// that carry its id, whatever their prefix. It empties them unless dry. Topics of
+// and Homie devices that carry its id, whatever their prefix. It empties them unless dry. Topics of
 // other gateways, and below a base topic that another one uses, are left alone.
 // The bridge must be connected; it goes on meanwhile.
 func (b *Bridge) Collect(ctx context.Context, dry bool) (topics []string, err error) {
@@ -62,14 +62,16 @@ func (b *Bridge) left(all []retainedTopic) ([]string, error) {
 	for _, what := range []string{"state", "epoch", "info", "health"} {
 		owned[b.topics.bridge(what)] = true
 	}
-	err := b.owned.table.Each(func(_ string, of belongings) error {
-		for topic := range of.Topics {
-			owned[topic] = true
+	for _, list := range []*ownedTopics{b.owned, b.homie.owned} {
+		err := list.table.Each(func(_ string, of belongings) error {
+			for topic := range of.Topics {
+				owned[topic] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	bases := []string{b.topics.base}
 	for _, r := range all {
@@ -80,7 +82,7 @@ func (b *Bridge) left(all []retainedTopic) ([]string, error) {
 	var left []string
 	for _, r := range all {
 		isBelow := func(base string) bool { return ours(base, r.topic) }
-		if !owned[r.topic] && (b.announces(r.topic) || slices.ContainsFunc(bases, isBelow)) {
+		if !owned[r.topic] && (b.announces(r.topic) || b.homie.names.Ours(r.topic) || slices.ContainsFunc(bases, isBelow)) {
 			left = append(left, r.topic)
 		}
 	}

@@ -21,8 +21,12 @@ func TestCollectEmptiesWhatIsLeftAndNothingElse(t *testing.T) {
 			h.add("lamp", plug)
 			h.presence("lamp", store.Online)
 			h.say("lamp", onOff("plug", true))
+			o.Homie, o.HomiePrefix = true, "house"
 			h.run(o)
-			eventually(t, "all is announced", func() bool { return retained(t, dial)["hearthgate/bridge/epoch"] != "" })
+			eventually(t, "all is announced", func() bool {
+				all := retained(t, dial)
+				return all["hearthgate/bridge/epoch"] != "" && all["house/5/hg-"+h.store.GatewayID()+"/$state"] == "ready"
+			})
 			before := retained(t, dial)
 
 			id := h.store.GatewayID()
@@ -37,6 +41,9 @@ func TestCollectEmptiesWhatIsLeftAndNothingElse(t *testing.T) {
 				"ha/sensor/hg_" + id + "_gone/temperature/config":     "x",
 				"homeassistant/device/hg_" + id + "_gone/config":      "x",
 				"some/deep/prefix/switch/hg_" + id + "_a/plug/config": "x",
+				"homie/5/hg-" + id + "/$state":                        "lost",
+				"casa/5/hg-" + id + "-gone/plug/value":                "true",
+				"casa/5/hg-" + id + "-gone/$alert/plug":               "x",
 			}
 			others := map[string]string{
 				"other/bridge/info":                       `{"gateway":"zzzzzzzz"}`,
@@ -46,6 +53,9 @@ func TestCollectEmptiesWhatIsLeftAndNothingElse(t *testing.T) {
 				"hearthgate/something/of/the/house":       "x",
 				"old/device/lamp/notes":                   "x",
 				"zigbee2mqtt/bridge/info":                 `{"version":"2"}`,
+				"homie/5/hg-zzzzzzzz-lamp/$state":         "ready",
+				"homie/5/esp-7/$state":                    "ready",
+				"homie/4/hg-" + id + "/$state":            "ready",
 				"hearthgate/device/lamp/firmware/archive": "x",
 			}
 			c := newClient(t, dial)

@@ -180,7 +180,9 @@ func (b *Bridge) takeDirectly(take func(topic string, payload []byte, refused bo
 // takeOrder is takeCommand for what the embedded broker hands over, and the answer
 // to what it refused.
 func (b *Bridge) takeOrder(topic string, payload []byte, refused bool) {
-	if !refused {
+	if b.homie.takes(topic) {
+		b.homie.takeSet(topic, payload, refused)
+	} else if !refused {
 		b.takeCommand(topic, payload)
 	} else if to, ok := b.topics.target(topic); ok {
 		b.refuse(to, payload, command.Invalid, errRetainFlag)

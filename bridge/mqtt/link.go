@@ -63,21 +63,35 @@ type flight struct {
 // their own (mosquitto: 20 towards each client, thousands from one).
 const windowSize = 64
 
-// connect makes a link. received is called by paho's reader for each message
-// and must not block.
-func (b *Bridge) connect(ctx context.Context, received func(*link, paho.Message)) (*link, error) {
+// caller is who a link is for: the bridge, or its Homie side.
+type caller struct {
+	id       string // of the client
+	will     message
+	refusals *refusals
+	received func(*link, paho.Message) // called by paho's reader; must not block
+}
+
+func (b *Bridge) caller() caller {
+	will := message{b.topics.bridge("state"), []byte("offline"), true}
+	return caller{b.clientID, will, &b.refusals, b.received}
+}
+
+// connect makes a link.
+func (b *Bridge) connect(ctx context.Context, who caller) (*link, error) {
 	l := &link{
-		refusals: &b.refusals, patience: b.patience, direct: b.o.Embedded, skipped: b.skip,
+		refusals: who.refusals, patience: b.patience, direct: b.o.Embedded, skipped: b.skip,
 		echo: echo{news: make(chan struct{}, 1)}, window: make(chan struct{}, windowSize), flights: make(chan flight, windowSize), done: make(chan struct{}),
 	}
-	o, err := b.clientOptions(b.clientID)
+	o, err := b.clientOptions(who.id)
 	if err != nil {
 		return nil, err // the files may be put right while we run
 	}
 	l.ctx, l.end = context.WithCancelCause(ctx)
-	o.SetBinaryWill(b.topics.bridge("state"), []byte("offline"), 1, true)
+	if who.will.topic != "" {
+		o.SetBinaryWill(who.will.topic, who.will.payload, 1, who.will.retained)
+	}
 	// The only handler, and there before the first message can come.
-	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { received(l, m) })
+	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { who.received(l, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost(err) })
 	l.client = paho.NewClient(o)
 	t := l.client.Connect()

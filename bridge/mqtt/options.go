@@ -25,6 +25,8 @@ type Options struct {
 	BaseTopic       string // "hearthgate"
 	Discovery       string // "device" (default), "components" or "off"
 	DiscoveryPrefix string // "homeassistant"
+	Homie           bool   // speak to Homie controllers as well
+	HomiePrefix     string // "homie"
 	Version         string // of the gateway
 
 	// Broker is mqtt://host:1883, mqtts://host:8883, ws:// or wss://. User and
@@ -75,7 +77,7 @@ func (o *Options) complete() error {
 	for _, d := range []struct {
 		field *string
 		value string
-	}{{&o.BaseTopic, "hearthgate"}, {&o.Discovery, DiscoverDevices}, {&o.DiscoveryPrefix, "homeassistant"}, {&o.Version, "dev"}} {
+	}{{&o.BaseTopic, "hearthgate"}, {&o.Discovery, DiscoverDevices}, {&o.DiscoveryPrefix, "homeassistant"}, {&o.HomiePrefix, "homie"}, {&o.Version, "dev"}} {
 		if *d.field == "" {
 			*d.field = d.value
 		}
@@ -87,6 +89,9 @@ func (o *Options) complete() error {
 	}
 	if err := checkTopic(o.DiscoveryPrefix); err != nil {
 		return fmt.Errorf("mqtt.discovery_prefix %q: %w", o.DiscoveryPrefix, err)
+	}
+	if !validLevel(o.HomiePrefix) {
+		return fmt.Errorf("mqtt.homie_prefix %q: want one level of a topic", o.HomiePrefix)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -16,6 +16,8 @@ type belongings struct {
 	Topics map[string]uint64 `cbor:"1,keyasint"`
 	// Platforms of the components that Home Assistant knows.
 	Platforms map[string]string `cbor:"2,keyasint,omitempty"`
+	// Version of the description that Homie controllers have.
+	Version uint64 `cbor:"3,keyasint,omitempty"`
 }
 
 // gatewayKey is where the gateway's own belongings are; no device id has a '_'.
@@ -30,8 +32,8 @@ type ownedTopics struct {
 	first bool // of what is dirty something has to be on disk first
 }
 
-func openOwned(s *store.Store) (*ownedTopics, error) {
-	table, err := store.OpenTable[belongings](s, "mqtt_topics")
+func openOwned(s *store.Store, name string) (*ownedTopics, error) {
+	table, err := store.OpenTable[belongings](s, name)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type Config struct {
 	MQTTCA, MQTTCert, MQTTKey          string
 	MQTTBaseTopic                      string
 	MQTTDiscovery, MQTTDiscoveryPrefix string
+	MQTTHomie                          bool
+	MQTTHomiePrefix                    string
 
 	StoreCommit, StoreRetain time.Duration
 	StoreLog                 string
@@ -72,6 +74,8 @@ var defaultTexts = map[string]string{
 	"mqtt.base_topic":       "hearthgate",
 	"mqtt.discovery":        "device",
 	"mqtt.discovery_prefix": "homeassistant",
+	"mqtt.homie":            "false",
+	"mqtt.homie_prefix":     "homie",
 	"store.commit":          "1s",
 	"store.retain":          "90d",
 	"store.log":             "file",
@@ -104,6 +108,8 @@ func (c *Config) settings() []setting {
 		{name: "mqtt.base_topic", doc: "first level of our topics", value: topic{&c.MQTTBaseTopic}},
 		{name: "mqtt.discovery", doc: "how Home Assistant learns of devices: device, components or off", value: choice{&c.MQTTDiscovery, []string{"device", "components", "off"}}},
 		{name: "mqtt.discovery_prefix", doc: "first level of discovery topics", value: topic{&c.MQTTDiscoveryPrefix}},
+		{name: "mqtt.homie", doc: "speak to Homie 5 controllers as well: true or false", value: toggle{&c.MQTTHomie}},
+		{name: "mqtt.homie_prefix", doc: "first level of Homie topics", value: level{topic{&c.MQTTHomiePrefix}}},
 		{name: "store.commit", doc: "how long a measurement may wait for the disk; 0: never", value: duration{&c.StoreCommit}},
 		{name: "store.retain", doc: "how long raw values are kept; 0: for ever", value: duration{&c.StoreRetain}},
 		{name: "store.log", doc: "where commits are written: file, or bolt (the database itself; much more wear)", value: choice{&c.StoreLog, []string{"file", "bolt"}}},
@@ -131,6 +137,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("device.heartbeat must be 10s to 10m, not %s", showDuration(c.DeviceHeartbeat))
 	case c.MQTTBaseTopic == c.MQTTDiscoveryPrefix:
 		return fmt.Errorf("mqtt.base_topic and mqtt.discovery_prefix must differ, both are %q", c.MQTTBaseTopic)
+	case c.MQTTHomie && (c.MQTTHomiePrefix == c.MQTTBaseTopic || c.MQTTHomiePrefix == c.MQTTDiscoveryPrefix):
+		return fmt.Errorf("mqtt.homie_prefix %q must not be mqtt.base_topic or mqtt.discovery_prefix", c.MQTTHomiePrefix)
 	}
 	return nil
 }
@@ -252,6 +260,28 @@ func (v topic) Set(s string) error {
 	return nil
 }
 func (v topic) String() string { return *v.p }
+
+// level is a topic of one level: Homie controllers look at +/5/+/$state.
+type level struct{ topic }
+
+func (v level) Set(s string) error {
+	if strings.Contains(s, "/") {
+		return fmt.Errorf("want one level of a topic, not %q", s)
+	}
+	return v.topic.Set(s)
+}
+
+// toggle is true or false, as YAML 1.2 has them.
+type toggle struct{ p *bool }
+
+func (v toggle) Set(s string) error {
+	if s != "true" && s != "false" {
+		return fmt.Errorf("want true or false, not %q", s)
+	}
+	*v.p = s == "true"
+	return nil
+}
+func (v toggle) String() string { return strconv.FormatBool(*v.p) }
 
 type choice struct {
 	p    *string

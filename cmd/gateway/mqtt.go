@@ -16,14 +16,19 @@ func (g *gateway) openMQTT() (err error) {
 		Store: g.store, Registry: g.registry, Commands: g.commands, Log: g.log,
 		BaseTopic: g.cfg.MQTTBaseTopic, Version: versionText(),
 		Discovery: g.cfg.MQTTDiscovery, DiscoveryPrefix: g.cfg.MQTTDiscoveryPrefix,
+		Homie: g.cfg.MQTTHomie, HomiePrefix: g.cfg.MQTTHomiePrefix,
 		Broker: g.cfg.MQTTBroker, User: g.cfg.MQTTUser, Password: g.cfg.MQTTPassword,
 		CAFile: g.cfg.MQTTCA, CertFile: g.cfg.MQTTCert, KeyFile: g.cfg.MQTTKey,
 	}
 	switch {
 	case g.cfg.MQTTBroker != "":
 	case g.cfg.MQTTListen != "":
+		homie := ""
+		if g.cfg.MQTTHomie {
+			homie = g.cfg.MQTTHomiePrefix
+		}
 		g.broker, err = broker.New(broker.Options{
-			Listen: g.cfg.MQTTListen, BaseTopic: g.cfg.MQTTBaseTopic, DiscoveryPrefix: g.cfg.MQTTDiscoveryPrefix,
+			Listen: g.cfg.MQTTListen, BaseTopic: g.cfg.MQTTBaseTopic, DiscoveryPrefix: g.cfg.MQTTDiscoveryPrefix, HomiePrefix: homie,
 			Accounts: g.registry, Log: g.log,
 		})
 		if err != nil {

@@ -19,16 +19,17 @@ const (
 )
 
 // rules say who may read and write which topics. <b> is the base topic, <p> the
-// discovery prefix:
+// discovery prefix, <h> the Homie prefix, if the gateway publishes there:
 //
-//	         read            write
-//	user     <b>/# and <p>/#  <b>/device/+/+/set, <b>/device/+/+/+/set,
-//	                          <b>/device/+/command, <b>/group/+/set,
-//	                          <b>/group/+/command, <b>/scene/+/set,
-//	                          <b>/scene/+/command, <p>/status
-//	local    all              the same below <b>; below <p> all but the gateway's
-//	                          own hg_… ids; elsewhere all
-//	gateway  all              all
+//	         read              write
+//	user     <b>/#, <p>/#, <h>/#  <b>/device/+/+/set, <b>/device/+/+/+/set,
+//	                           <b>/device/+/command, <b>/group/+/set,
+//	                           <b>/group/+/command, <b>/scene/+/set,
+//	                           <b>/scene/+/command, <p>/status, <h>/5/+/+/+/set
+//	local    all               the same below <b>; below <p> all but the gateway's
+//	                           own hg_… ids; below <h>/5 all but those of hg-… ids,
+//	                           of which the set alone; elsewhere all
+//	gateway  all               all
 //
 // So a state topic says what a device said, whoever else is on the broker, and
 // this machine's programs can use it as the home's broker all the same: other
@@ -36,6 +37,7 @@ const (
 // /command: it would be carried out again at each connect.
 type rules struct {
 	base, prefix string
+	homie        string // "" = the gateway publishes nothing there
 }
 
 // mayRead is about a subscription's filter or the topic of a delivery.
@@ -45,7 +47,7 @@ func (r rules) mayRead(who role, filter string) bool {
 		return true
 	case user:
 		filter = withoutShare(filter)
-		return below(filter, r.base) || below(filter, r.prefix)
+		return below(filter, r.base) || below(filter, r.prefix) || r.homie != "" && below(filter, r.homie)
 	}
 	return false
 }
@@ -65,6 +67,8 @@ func (r rules) mayWrite(who role, topic string, retained bool) string {
 		return r.mayCommand(topic[len(r.base):], retained)
 	case topic == r.prefix+"/status":
 		return ""
+	case r.isHomie(topic):
+		return r.mayHomie(who, topic[len(r.homie+homieVersion):], retained)
 	case who == user:
 		return "an account may write only to set, command and " + r.prefix + "/status"
 	case below(topic, r.prefix) && strings.Contains(topic[len(r.prefix):], "/hg_"):
@@ -86,7 +90,37 @@ func (r rules) mayCommand(topic string, retained bool) string {
 
 // takesCommands reports whether the gateway acts on what clients publish there.
 func (r rules) takesCommands(topic string) bool {
-	return below(topic, r.base) && isCommand(topic[len(r.base):])
+	return below(topic, r.base) && isCommand(topic[len(r.base):]) ||
+		r.isHomie(topic) && isHomieSet(topic[len(r.homie+homieVersion):])
+}
+
+// homieVersion is the level behind the prefix of the Homie convention 5.
+const homieVersion = "/5"
+
+func (r rules) isHomie(topic string) bool {
+	return r.homie != "" && below(topic, r.homie+homieVersion)
+}
+
+// mayHomie is mayWrite below the Homie prefix and version, which are cut off. Other
+// devices of that convention may be on the broker, too.
+func (r rules) mayHomie(who role, topic string, retained bool) string {
+	ours := strings.HasPrefix(topic, "/hg-")
+	switch {
+	case isHomieSet(topic) && retained && (ours || who == user):
+		return retainedCommand
+	case isHomieSet(topic):
+		return ""
+	case ours:
+		return "what the gateway announces is its own"
+	case who == user:
+		return "an account may write only to set"
+	}
+	return ""
+}
+
+// isHomieSet knows /<device>/<node>/<property>/set.
+func isHomieSet(topic string) bool {
+	return strings.Count(topic, "/") == 4 && strings.HasSuffix(topic, "/set")
 }
 
 // retainedCommand is why a command with the retain flag is refused.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-var homeRules = rules{base: "hearthgate", prefix: "homeassistant"}
+var homeRules = rules{base: "hearthgate", prefix: "homeassistant", homie: "homie"}
 
 func TestWhoMayWriteWhat(t *testing.T) {
 	const yes, no = true, false
@@ -40,6 +40,15 @@ func TestWhoMayWriteWhat(t *testing.T) {
 		{"homeassistant/light/hg_abcd1234_lamp/desk/config", no, no},
 		{"homeassistant/light/zigbee_7/config", no, yes},
 		{"homeassistant", no, yes},
+		{"homie/5/hg-abcd1234-lamp/desk/on/set", yes, yes},
+		{"homie/5/hg-abcd1234-lamp/desk/on", no, no},
+		{"homie/5/hg-abcd1234-lamp/$state", no, no},
+		{"homie/5/hg-abcd1234/$state", no, no},
+		{"homie/5/hg-abcd1234-lamp/desk/set", no, no},
+		{"homie/5/esp-7/relay/on/set", yes, yes},
+		{"homie/5/esp-7/relay/on", no, yes},
+		{"homie/4/hg-abcd1234/$state", no, yes},
+		{"homie/5", no, yes},
 		{"zigbee2mqtt/lamp", no, yes},
 		{"hearthgate2/device/lamp/command", no, yes},
 		{"", no, no},
@@ -55,12 +64,20 @@ func TestWhoMayWriteWhat(t *testing.T) {
 			}
 		}
 	}
-	for _, topic := range []string{"hearthgate/device/lamp/desk/set", "hearthgate/device/lamp/command", "hearthgate/group/g/set"} {
+	for _, topic := range []string{"hearthgate/device/lamp/desk/set", "hearthgate/device/lamp/command", "hearthgate/group/g/set", "homie/5/hg-abcd1234-lamp/desk/on/set"} {
 		for _, who := range []role{user, local} {
 			if homeRules.mayWrite(who, topic, true) == "" {
 				t.Errorf("role %d may retain %s", who, topic)
 			}
 		}
+	}
+	off := rules{base: "hearthgate", prefix: "homeassistant"}
+	if off.mayWrite(user, "homie/5/esp-7/relay/on/set", false) == "" || off.mayWrite(local, "homie/5/hg-abcd1234/$state", true) != "" ||
+		off.mayRead(user, "homie/5/#") || off.takesCommands("homie/5/hg-abcd1234-lamp/desk/on/set") {
+		t.Error("without Homie its topics are as any others")
+	}
+	if why := homeRules.mayWrite(local, "homie/5/esp-7/relay/on/set", true); why != "" {
+		t.Errorf("what another Homie device takes is its own affair: %s", why)
 	}
 	if why := homeRules.mayWrite(user, "homeassistant/status", true); why != "" {
 		t.Errorf("a retained birth message is refused: %s", why)
@@ -75,6 +92,8 @@ func TestWhoMayReadWhat(t *testing.T) {
 		"homeassistant/#":                  true,
 		"$share/g/hearthgate/#":            true,
 		"$SHARE/g/homeassistant/status":    true,
+		"homie/5/+/$state":                 true,
+		"+/5/+/$state":                     false,
 		"#":                                false,
 		"+/device/lamp/desk/state":         false,
 		"hearthgate2/#":                    false,

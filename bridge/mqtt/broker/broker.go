@@ -70,6 +70,7 @@ type Options struct {
 
 	BaseTopic       string // "" means hearthgate
 	DiscoveryPrefix string // "" means homeassistant
+	HomiePrefix     string // "" means that the gateway does not speak Homie
 
 	// Accounts admits clients from the network. Nil means that there are none.
 	Accounts Accounts
@@ -126,7 +127,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		opts:        o,
 		log:         o.Log,
-		rules:       rules{base: o.BaseTopic, prefix: o.DiscoveryPrefix},
+		rules:       rules{base: o.BaseTopic, prefix: o.DiscoveryPrefix, homie: o.HomiePrefix},
 		began:       time.Now(),
 		exchange:    newExchange(),
 		closed:      make(chan struct{}),

@@ -151,7 +151,7 @@ func (n Names) property(p *protocol.Point) *Property {
 	}
 	switch {
 	case p.Component.Kind == protocol.KindButton:
-		t.Datatype, t.Format = "enum", press
+		t.Datatype, t.Format = "enum", Press
 	case p.Type == protocol.BoolPoint:
 		t.Datatype = "boolean"
 	case p.Type == protocol.NumberPoint:
@@ -168,8 +168,8 @@ func (n Names) property(p *protocol.Point) *Property {
 	return t
 }
 
-// press is the one value of a button.
-const press = "press"
+// Press is the one value of a button.
+const Press = "press"
 
 func isColour(p *protocol.Point) bool {
 	return p.Component.Kind == protocol.KindLight && p.Attribute == "rgb"

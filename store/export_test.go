@@ -1,9 +1,11 @@
 package store
 
 import (
+	"errors"
 	"reflect"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/hearthgate/hearthgate/store/segment"
@@ -141,4 +143,16 @@ func CompactWatched(dir string, did func(what string), write func(b []byte, off 
 			onWrite(db, write)
 		}
 	})
+}
+
+// KeepAll merges and removes what is due at a time, in a store that nobody has open.
+func KeepAll(o Options, now time.Time, counters func(device, name string) (counter, known bool)) error {
+	s := newStore(o)
+	s.Describe(counters)
+	if err := s.openStopped(); err != nil {
+		return err
+	}
+	for s.keepHistory(now) == keepPause {
+	}
+	return errors.Join(s.journal.Close(), s.file.close(), s.held.Close())
 }

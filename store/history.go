@@ -142,11 +142,12 @@ func (s *Store) samples(ctx context.Context, q history.Query, new []fresh, limit
 		page := min(limit, len(kept)+pageOfSamples)
 		err := s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
 			q.Fresh = fresh
-			for v := range r.Samples(q) {
-				if more = len(kept) == page; more {
+			for all := range r.Samples(q) {
+				n := min(len(all), page-len(kept))
+				if kept = join(kept, all[:n]); n < len(all) {
+					more = true
 					break
 				}
-				kept = append(kept, v)
 			}
 		})
 		if err != nil {
@@ -157,6 +158,14 @@ func (s *Store) samples(ctx context.Context, q history.Query, new []fresh, limit
 		}
 	}
 	return kept, nil
+}
+
+// join is append to what may be nothing yet: then nothing is copied.
+func join(all, more []Sample) []Sample {
+	if all == nil {
+		return more
+	}
+	return append(all, more...)
 }
 
 // Rows returns the rows of one name that overlap the span: where the level asked
@@ -205,8 +214,8 @@ func (s *Store) Chart(ctx context.Context, device, name string, from, to time.Ti
 		q.Fresh = fresh
 		c.Level = r.Pick(q, max(width, 1))
 		if c.Level == Raw {
-			for v := range r.Samples(q) {
-				if c.Samples = append(c.Samples, v); len(c.Samples) > mostOfChart {
+			for all := range r.Samples(q) {
+				if c.Samples = join(c.Samples, all); len(c.Samples) > mostOfChart {
 					c.Level, c.Samples = FiveMinutes, nil
 					break
 				}

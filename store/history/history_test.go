@@ -95,10 +95,15 @@ func (h *home) merge(now time.Time) {
 	}
 }
 
+// collect joins what a reader gives piece by piece.
+func collect(pieces iter.Seq[[]chunk.Sample]) []chunk.Sample {
+	return slices.Concat(slices.Collect(pieces)...)
+}
+
 func (h *home) samples(device, name string) (all []chunk.Sample) {
 	h.Helper()
 	h.view(func(r *history.Reader) {
-		all = slices.Collect(r.Samples(always(device, name)))
+		all = collect(r.Samples(always(device, name)))
 	})
 	return all
 }

@@ -207,8 +207,8 @@ func BenchmarkAHome(b *testing.B) {
 		})
 	}
 	raw := func(r *history.Reader, q history.Query) (n int) {
-		for range r.Samples(q) {
-			n++
+		for all := range r.Samples(q) {
+			n += len(all)
 		}
 		return n
 	}

@@ -201,7 +201,7 @@ func (m *model) compareSeries(r *history.Reader, q history.Query) {
 			want = append(want, s)
 		}
 	}
-	if d := gocmp.Diff(want, slices.Collect(r.Samples(q)), exact); d != "" {
+	if d := gocmp.Diff(want, collect(r.Samples(q)), exact); d != "" {
 		m.Fatalf("samples of %s %s (-want +got):\n%s", q.Device, q.Name, d)
 	}
 	for _, l := range coarse {

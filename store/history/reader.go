@@ -31,19 +31,17 @@ type Query struct {
 // more the hours are, one by one.
 const heavy = 1 << 19
 
-// Samples gives the samples of a series in the order of their times. Of equal
-// times the last one said counts. It holds a day of one series in memory.
-func (r *Reader) Samples(q Query) iter.Seq[chunk.Sample] {
-	return func(yield func(chunk.Sample) bool) {
+// Samples gives the samples of a series in the order of their times, many at
+// once. Of equal times the last one said counts. It holds a day of one series in
+// memory.
+func (r *Reader) Samples(q Query) iter.Seq[[]chunk.Sample] {
+	return func(yield func([]chunk.Sample) bool) {
 		for d := range r.rawDays(q) {
 			all := r.sources(q.Device, d)
 			all.fresh = q.Fresh
-			from, to := q.From, q.To
-			for s := range all.windows(q.Name, d, from, to) {
-				for _, v := range s {
-					if !yield(v) {
-						return
-					}
+			for s := range all.windows(q.Name, d, q.From, q.To) {
+				if !yield(s) {
+					return
 				}
 			}
 		}
@@ -174,6 +172,9 @@ func (s *sources) count(name string) int {
 // samples are those of day d with from <= time < to.
 func (s *sources) samples(name string, d day, from, to int64) (all []chunk.Sample) {
 	add := func(more []chunk.Sample) {
+		if all == nil { // as a rule that is it: in place
+			all = more[:0:len(more)]
+		}
 		for _, v := range more {
 			if v.Time >= from && v.Time < to && dayOf(v.Time) == d {
 				all = append(all, v)
@@ -188,6 +189,9 @@ func (s *sources) samples(name string, d day, from, to int64) (all []chunk.Sampl
 		if err == nil { // with a right checksum it cannot fail
 			add(more)
 		}
+	}
+	if all == nil {
+		all = make([]chunk.Sample, 0, len(s.fresh)) // which is the caller's
 	}
 	add(s.fresh)
 	return lastOfEach(all)

@@ -294,7 +294,7 @@ func (m *model) compareKept() {
 			samples := slices.DeleteFunc(m.samples(device, name, nil), func(s chunk.Sample) bool {
 				return !m.isKept(device, name, history.Raw, s.Time)
 			})
-			if d := gocmp.Diff(samples, slices.Collect(r.Samples(always(device, name))), exact); d != "" && len(samples) > 0 {
+			if d := gocmp.Diff(samples, collect(r.Samples(always(device, name))), exact); d != "" && len(samples) > 0 {
 				m.Fatalf("samples of %s %s (-want +got):\n%s", device, name, d)
 			}
 			for _, l := range coarse {

@@ -409,7 +409,7 @@ func TestAReaderThatLeavesTooMuchUnreadSkips(t *testing.T) {
 	for name, logIn := range map[string]store.LogIn{"files": store.Files, "database": store.InBolt} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			o := store.Options{Dir: t.TempDir(), Commit: 0, LogIn: logIn, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			o := store.Options{Dir: memoryDir(t), Commit: 0, LogIn: logIn, Log: slog.New(slog.NewTextHandler(&log, nil))}
 			s, err := store.OpenWithBudget(o, 1<<30, 800_000)
 			if err != nil {
 				t.Fatal(err)

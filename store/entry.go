@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/hearthgate/hearthgate/protocol"
 )
@@ -75,14 +76,24 @@ func (w *entryWriter) add(e *Entry) {
 	w.b = b
 	if len(e.Records) > 0 {
 		has |= hasRecords
-		w.b = binary.AppendUvarint(w.b, uint64(len(e.Records)))
-		before := e.Received * 1e6
-		for i := range e.Records {
-			w.record(e.Device, &e.Records[i], before)
-			before = e.Records[i].Time
-		}
+		w.records(e)
 	}
 	w.b[at] = has
+}
+
+// records says how many there are and how long they are, so that who looks for
+// another device need not look at them.
+func (w *entryWriter) records(e *Entry) {
+	from := len(w.b)
+	before := e.Received * 1e6
+	for i := range e.Records {
+		w.record(e.Device, &e.Records[i], before)
+		before = e.Records[i].Time
+	}
+	var head [2 * binary.MaxVarintLen64]byte
+	h := binary.AppendUvarint(head[:0], uint64(len(e.Records)))
+	h = binary.AppendUvarint(h, uint64(len(w.b)-from))
+	w.b = slices.Insert(w.b, from, h...)
 }
 
 // word says a text that device used, by its number if it has one.
@@ -246,23 +257,27 @@ func (r *entryReader) entry(e *Entry, prev int64) (wanted bool) {
 }
 
 func (r *entryReader) records(e *Entry, wanted bool) {
-	n := r.uvarint()
-	if n > uint64(len(r.s)) { // a record is more than a byte: never allocate for a lie
+	n, size := r.uvarint(), r.uvarint()
+	if size > uint64(len(r.s)) || n > size { // a record is more than a byte: never allocate for a lie
 		r.bad = true
 		return
 	}
-	if wanted {
-		e.Records = make([]protocol.Record, 0, n)
+	if !wanted {
+		r.take(int(size))
+		return
 	}
+	behind := len(r.s) - int(size)
+	e.Records = make([]protocol.Record, 0, n)
 	before := e.Received * 1e6
 	for ; n > 0 && !r.bad; n-- {
 		var rec protocol.Record
 		known := r.record(&rec, before)
 		before = rec.Time
-		if wanted && known {
+		if known {
 			e.Records = append(e.Records, rec)
 		}
 	}
+	r.bad = r.bad || len(r.s) != behind
 }
 
 func (r *entryReader) record(rec *protocol.Record, before int64) (known bool) {

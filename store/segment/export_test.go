@@ -17,3 +17,17 @@ func (l *Log) Places() (n int) {
 	}
 	return n
 }
+
+// Read returns the payload of one record. ErrGone: it is not there.
+func (l *Log) Read(number uint64) (found []byte, err error) {
+	err = l.Scan(number, func(n uint64, payload []byte) bool {
+		if n == number {
+			found = payload
+		}
+		return false
+	})
+	if found == nil && err == nil {
+		err = ErrGone
+	}
+	return found, err
+}

@@ -164,17 +164,3 @@ func (l *Log) Extents() []Extent {
 	}
 	return all
 }
-
-// Read returns the payload of one record. ErrGone: it is not there.
-func (l *Log) Read(number uint64) (found []byte, err error) {
-	err = l.Scan(number, func(n uint64, payload []byte) bool {
-		if n == number {
-			found = payload
-		}
-		return false
-	})
-	if found == nil && err == nil {
-		err = ErrGone
-	}
-	return found, err
-}

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"errors"
 	"time"
 
 	"github.com/hearthgate/hearthgate/store"
@@ -116,26 +117,21 @@ func (o *ownedTopics) knows(owner, topic string) bool {
 
 // flush writes down what changed. What is going to be published is on disk
 // before it is, so that no crash leaves something behind of which nobody knows;
-// that it was published, or is gone, goes with a later commit.
+// that it was published, or is gone, goes with a later commit. While the store
+// works in memory only, nothing can be on disk before: then all of it is later.
 func (o *ownedTopics) flush() error {
-	if len(o.dirty) == 0 {
-		return nil
-	}
 	urgency, synced := store.Rides, make(chan error, len(o.dirty))
-	done := func(error) {}
+	var done func(error)
 	if o.first {
 		urgency, done = store.Now, func(err error) { synced <- err }
 	}
 	rows := len(o.dirty)
 	for owner := range o.dirty {
 		delete(o.dirty, owner)
-		b := o.all[owner]
-		var err error
-		if len(b.Topics) == 0 {
-			delete(o.all, owner)
-			err = o.table.Delete(owner, urgency, done)
-		} else {
-			err = o.table.Put(owner, *b, urgency, done)
+		err := o.write(owner, urgency, done)
+		if errors.Is(err, store.ErrInMemory) {
+			rows--
+			err = o.write(owner, store.Rides, nil)
 		}
 		if err != nil {
 			return err
@@ -146,6 +142,16 @@ func (o *ownedTopics) flush() error {
 		o.await(synced, rows)
 	}
 	return nil
+}
+
+// write writes the row of an owner, or removes that of one that has nothing left.
+func (o *ownedTopics) write(owner string, u store.Urgency, done func(error)) error {
+	b := o.all[owner]
+	if b == nil || len(b.Topics) == 0 {
+		delete(o.all, owner)
+		return o.table.Delete(owner, u, done)
+	}
+	return o.table.Put(owner, *b, u, done)
 }
 
 // await waits until rows are on disk. A disk that does not take them must not

@@ -1,0 +1,70 @@
+package mqtt
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
+)
+
+// While the disk takes nothing, a device's first states are published all the same;
+// the list of topics gets on disk when that works again.
+func TestTopicsAreOwnedThoughTheDiskTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := segmenttest.New(nil)
+		var broken atomic.Bool
+		disk.Fault = func(string, string) error {
+			if broken.Load() {
+				return syscall.EIO
+			}
+			return nil
+		}
+		dir := t.TempDir()
+		s, err := store.Open(store.Options{Dir: dir, FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := func(topic string) {
+			t.Helper()
+			o, err := openOwned(s, "mqtt_topics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.own("lamp", topic, 0)
+			if err := o.flush(); err != nil {
+				t.Errorf("%s: %v", topic, err)
+			}
+		}
+		own("before")
+		broken.Store(true)
+		own("broken a moment ago")
+		time.Sleep(20 * time.Second)
+		if !s.Era().InMemory() {
+			t.Error("the store does not work in memory only: the test shows nothing")
+		}
+		own("in memory only")
+		broken.Store(false)
+		time.Sleep(20 * time.Second)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = store.Open(store.Options{Dir: dir, FS: disk}); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		o, err := openOwned(s, "mqtt_topics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.Sorted(maps.Keys(o.of("lamp").Topics))
+		if want := []string{"before", "broken a moment ago", "in memory only"}; !slices.Equal(got, want) {
+			t.Errorf("the list has %q, want %q", got, want)
+		}
+	})
+}

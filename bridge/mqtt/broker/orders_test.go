@@ -164,3 +164,22 @@ func TestOnCommandWaitsForThoseUnderWay(t *testing.T) {
 	}
 	token.Wait()
 }
+
+// The same holds for what Homie controllers set, of all devices of that convention:
+// the gateway knows its own. Retained it is refused for those alone.
+func TestHomieSetsAreHandedToTheGateway(t *testing.T) {
+	b, _ := start(t)
+	b.rules.homie = "homie"
+	var book orderBook
+	b.OnCommand(book.take)
+	program := connect(t, b)
+	const set = "homie/5/hg-abcd1234-lamp/desk/on/set"
+	program.publish(t, set, false, "true")
+	program.publish(t, "homie/5/hg-abcd1234-lamp/desk/on", true, "true")
+	program.publish(t, "homie/5/esp-7/relay/on/set", false, "true")
+	program.publish(t, "homie/5/esp-7/relay/on/set", true, "true")
+	program.publish(t, set, true, "true")
+	if got, want := book.read(), []string{set + " true", "homie/5/esp-7/relay/on/set true", set + " true (refused)"}; !slices.Equal(got, want) {
+		t.Errorf("the gateway got %q, want %q", got, want)
+	}
+}

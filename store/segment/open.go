@@ -67,6 +67,7 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 	slices.SortFunc(l.live, func(a, b *segment) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.sequence, b.sequence))
 	})
+	l.twins()
 	l.limit()
 	for _, s := range l.live {
 		if s.last <= after {
@@ -78,6 +79,7 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 			s.distrust = true
 		}
 	}
+	l.gaps()
 	last, err := l.replay(after, replay)
 	l.next = last + 1
 	if err != nil {
@@ -180,6 +182,35 @@ func (l *Log) guess(s *segment) bool {
 	s.mark, s.damaged = m, true
 	s.first, _, _ = decodeRecord(b[headerSpace:], m)
 	return true
+}
+
+// twins leaves of several copies of one segment the one with the most records.
+func (l *Log) twins() {
+	for i := 0; i+1 < len(l.live); {
+		a, b := l.live[i], l.live[i+1]
+		if a.mark != b.mark || a.sequence != b.sequence {
+			i++
+			continue
+		}
+		less := i
+		if l.scan(b, math.MaxUint64).last < l.scan(a, math.MaxUint64).last {
+			less = i + 1
+		}
+		s := l.live[less]
+		l.live = slices.Delete(l.live, less, less+1)
+		_ = s.file.Close()
+		l.giveBack(s)
+	}
+}
+
+// gaps scans the segments that are followed by others than in their time: those
+// between were let go of and used again, which is no damage.
+func (l *Log) gaps() {
+	for i, s := range l.live[:max(0, len(l.live)-1)] {
+		if !s.scanned && s.sequence+1 != l.live[i+1].sequence {
+			s.take(l.scan(s, s.last))
+		}
+	}
 }
 
 // limit ends segments where the next one begins: what is behind that in them

@@ -42,8 +42,12 @@ func (l *Log) enter(number uint64) (s *segment, at place, last uint64, err error
 	for {
 		l.mu.Lock()
 		if l.closed || len(l.live) > 0 && number < l.live[0].first {
+			err = ErrGone
+			if l.closed {
+				err = ErrClosed
+			}
 			l.mu.Unlock()
-			return nil, at, 0, ErrGone
+			return nil, at, 0, err
 		}
 		i, _ := slices.BinarySearchFunc(l.live, number, func(s *segment, n uint64) int { return cmp.Compare(s.last, n) })
 		for i < len(l.live) && l.live[i].last < l.live[i].first { // nothing in it
@@ -58,11 +62,15 @@ func (l *Log) enter(number uint64) (s *segment, at place, last uint64, err error
 		if s.scanned || number <= s.first { // its first record lies at its beginning
 			break
 		}
+		last = s.last
 		l.mu.Unlock()
-		found := l.scan(s, s.last)
+		found := l.scan(s, last)
 		l.mu.Lock()
 		s.take(found)
 		l.mu.Unlock()
+		if found.last < last { // it is shorter than it was
+			l.lost(s, found.last+1, last)
+		}
 		l.leave(s)
 	}
 	defer l.mu.Unlock()
@@ -94,16 +102,12 @@ func (l *Log) leave(s *segment) {
 func (l *Log) walk(s *segment, at place, last uint64, f func(number uint64, payload []byte) bool) (more bool, err error) {
 	var b []byte // of the segment, from begin on
 	var begin int64
-	fill := func(off, n int64) error {
+	fill := func(off, n int64) (err error) {
 		if off >= begin && off+n <= begin+int64(len(b)) {
 			return nil
 		}
 		b, begin = make([]byte, min(max(n, readAtOnce), s.size-off)), off
-		got, err := s.file.ReadAt(b, off)
-		if b = b[:got]; int64(got) < n {
-			return fmt.Errorf("read %s at byte %d: %w", s.name, off, cmp.Or(err, io.ErrUnexpectedEOF))
-		}
-		return nil
+		return readPart(s, b, off)
 	}
 	before := at.number - 1
 	for off := int64(at.off); before < last && off+recordHeader <= s.size; {
@@ -134,6 +138,33 @@ func (l *Log) walk(s *segment, at place, last uint64, f func(number uint64, payl
 		l.lost(s, before+1, last)
 	}
 	return true, nil
+}
+
+// readPart reads a part of s. Blocks that the disk does not give are zeros, but
+// only if it gives others: a disk that is away must not look like a damaged one.
+func readPart(s *segment, b []byte, off int64) error {
+	got, err := s.file.ReadAt(b, off)
+	if got == len(b) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	given := false
+	for from := 0; from < len(b); from += mostBlock {
+		part := b[from:min(from+mostBlock, len(b))]
+		if n, perr := s.file.ReadAt(part, off+int64(from)); n == len(part) || errors.Is(perr, io.EOF) {
+			given = true
+		} else {
+			clear(part)
+		}
+	}
+	probe := make([]byte, leastBlock)
+	for at := off + int64(len(b)); at < s.size && !given; at += readAtOnce {
+		n, _ := s.file.ReadAt(probe, at)
+		given = n == len(probe)
+	}
+	if given {
+		return nil
+	}
+	return fmt.Errorf("read %s at byte %d: %w", s.name, off, err)
 }
 
 // lost reports records that should be there, unless the segment is known to be

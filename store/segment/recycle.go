@@ -90,8 +90,7 @@ func (l *Log) take(size int64) (name string, err error) {
 // that only notes them would write about each sector twice later. The file gets
 // its name when it is whole. The caller holds making.
 func (l *Log) make(size int64) (name string, err error) {
-	l.names++
-	name = segmentName(l.names)
+	name = segmentName(l.names + 1)
 	f, err := l.o.FS.Create(name + newSuffix)
 	if err != nil {
 		return "", err
@@ -113,6 +112,7 @@ func (l *Log) make(size int64) (name string, err error) {
 		_ = l.o.FS.Remove(name + newSuffix)
 		return "", fmt.Errorf("preallocate %s: %w", name, err)
 	}
+	l.names++
 	l.mu.Lock()
 	l.stats.Written += uint64(size)
 	l.stats.Made += uint64(size)

@@ -19,8 +19,9 @@ import (
 
 // Errors that callers branch on.
 var (
-	ErrGone = errors.New("the record is not in the log any more")
-	ErrFull = errors.New("the log has reached its budget with records that are nowhere else")
+	ErrGone   = errors.New("the record is not in the log any more")
+	ErrFull   = errors.New("the log has reached its budget with records that are nowhere else")
+	ErrClosed = errors.New("the log is closed")
 )
 
 // Defaults of Options.
@@ -182,7 +183,9 @@ func (l *Log) abandon() {
 	l.begun.distrust = true
 	l.mu.Unlock()
 	l.end()
-	l.Release(0, 0) // it may be empty
+	l.making.Lock()
+	defer l.making.Unlock()
+	l.remove(func(s *segment) bool { return s.distrust && s.last < s.first }) // else a disk that keeps failing uses up the budget
 }
 
 // end closes the segment that is written to, if there is one.

@@ -1,0 +1,196 @@
+package segment_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/hearthgate/hearthgate/store/segment"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
+)
+
+// A disk on which headers can be written and records cannot: the tries use up
+// neither the budget nor the numbers in names.
+func TestTriesThatFailUseNothingUp(t *testing.T) {
+	for what, fails := range map[string]func(what string, n int) bool{
+		"records":  func(what string, n int) bool { return what == "write" && n%2 == 0 },
+		"segments": func(what string, _ int) bool { return what == "create" || what == "open direct" },
+	} {
+		t.Run(what, func(t *testing.T) {
+			d := segmenttest.New(nil)
+			h := &history{}
+			o := options(d, h)
+			o.Budget = 5 * small
+			l, err := segment.Open(o, 0, h.note(t, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, l, 1, 20)
+			writes := 0
+			d.Fault = func(what string, _ string) error {
+				if what == "write" {
+					writes++
+				}
+				if fails(what, writes) {
+					return syscall.EIO
+				}
+				return nil
+			}
+			failed := 0
+			for range 200 {
+				if err := l.Prepare(); err == nil && what == "records" {
+					writes = 0 // of zeros
+				}
+				if _, err := l.Append([]byte("x")); err != nil {
+					failed++
+				}
+			}
+			d.Fault = nil
+			if n := l.Stats().Bytes; n > 4*small || failed < 100 {
+				t.Errorf("%d bytes are in use after %d tries that failed", n, failed)
+			}
+			if _, err := l.Append([]byte("y")); err != nil {
+				t.Error(err)
+			}
+			names, _ := d.List()
+			if what == "segments" && (len(names) > 4 || slices.Max(names) > "log-0009.seg") {
+				t.Errorf("files %v", names)
+			}
+		})
+	}
+}
+
+// badSector is a directory in which a part of one file cannot be read.
+type badSector struct {
+	segment.FS
+	name     string
+	from, to int64
+}
+
+func (d *badSector) Open(name string, how segment.Mode) (segment.File, error) {
+	f, err := d.FS.Open(name, how)
+	return &badFile{f, d, name}, err
+}
+
+type badFile struct {
+	segment.File
+	d    *badSector
+	name string
+}
+
+func (f *badFile) ReadAt(b []byte, off int64) (int, error) {
+	if f.name == f.d.name && off < f.d.to && off+int64(len(b)) > f.d.from {
+		return int(max(0, f.d.from-off)), syscall.EIO
+	}
+	return f.File.ReadAt(b, off)
+}
+
+// A sector that the disk does not give costs what is in it and no more, at the
+// start and to a reader who comes later; a disk that gives nothing costs nothing.
+func TestABadSectorCostsWhatIsInIt(t *testing.T) {
+	disk := segmenttest.New(nil)
+	l, _ := open(t, disk, 0)
+	write(t, l, 1, 100)
+	_ = l.Close()
+	for from := int64(4096); from < small; from += 512 {
+		d := &badSector{disk, "log-0002.seg", from, from + 512}
+		sealed, h := open(t, d, 100)
+		read := 0
+		if err := sealed.Scan(1, func(uint64, []byte) bool { read++; return true }); err != nil || read < 90 || read < 100 && len(h.damaged) == 0 {
+			t.Errorf("byte %d: a reader got %d, %v, damage %v", from, read, err, h.damaged)
+		}
+		_, h = open(t, d, 0)
+		if len(h.payloads) < 90 || len(h.payloads) < 100 && len(h.damaged) == 0 {
+			t.Errorf("byte %d: %d are replayed, damage %v", from, len(h.payloads), h.damaged)
+		}
+		// It goes bad while a reader is in it.
+		d.to = from
+		live, h := open(t, d, 0)
+		d.to, read = from+512, 0
+		if err := live.Scan(1, func(uint64, []byte) bool { read++; return true }); err != nil || read < 90 || read < 100 && len(h.damaged) == 0 {
+			t.Errorf("byte %d: a reader got %d of what was there, %v, damage %v", from, read, err, h.damaged)
+		}
+	}
+	d := &badSector{disk, "log-0002.seg", 0, 0}
+	l, h := open(t, d, 0)
+	d.to = small
+	if err := l.Scan(1, func(uint64, []byte) bool { return true }); err == nil || len(h.damaged) > 0 {
+		t.Errorf("a disk that is away: %v, damage %v", err, h.damaged)
+	}
+}
+
+// Files that are there twice, one of them older, and files that lack their end.
+func TestCopiesAndTruncatedFiles(t *testing.T) {
+	disk := segmenttest.New(nil)
+	l, _ := open(t, disk, 0)
+	write(t, l, 1, 95)
+	older := disk.Content()
+	write(t, l, 96, 100)
+	_ = l.Close()
+	image := disk.Content()
+	last := slices.Max(slices.Collect(maps.Keys(image)))
+	for _, name := range []string{"log-0000.seg", "log-0001.seg", "log-0777.seg", "log-9999.seg"} {
+		doubled := maps.Clone(image)
+		first := doubled["log-0001.seg"]
+		doubled[name] = slices.Clone(older[last])
+		if name == "log-0001.seg" {
+			doubled["log-0500.seg"] = first
+		}
+		_, h := open(t, segmenttest.New(doubled), 0)
+		h.expect(t, 1, 100)
+	}
+	short := maps.Clone(image)
+	short["log-0002.seg"] = short["log-0002.seg"][:9000]
+	for _, after := range []uint64{0, 100} {
+		l, h := open(t, segmenttest.New(short), after)
+		read := 0
+		if err := l.Scan(1, func(uint64, []byte) bool { read++; return true }); err != nil || read < 50 || read == 100 ||
+			len(h.damaged) != 1 || !strings.Contains(h.damaged[0], "records ") {
+			t.Errorf("behind %d: read %d, %v, damage %v", after, read, err, h.damaged)
+		}
+	}
+}
+
+// Of two segments that were let go of, one is written anew and the other is not:
+// what lay between is no damage at the next start.
+func TestWhatWasLetGoOfIsNoDamage(t *testing.T) {
+	disk := segmenttest.New(nil)
+	h := &history{}
+	o := options(disk, h)
+	o.Budget = 4 * small
+	l, err := segment.Open(o, 0, h.note(t, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	holes := 0
+	for n := 1; n <= 600; n++ {
+		write(t, l, n, n)
+		if n%100 == 0 {
+			l.Release(uint64(n), uint64(n))
+		}
+		l.Release(0, uint64(n))
+		if n%7 > 0 {
+			continue
+		}
+		again, h := open(t, segmenttest.New(disk.Content()), uint64(n))
+		before := again.Extents()[0].First - 1
+		if err := again.Scan(before+1, func(number uint64, b []byte) bool {
+			if string(b) != payload(int(number)) {
+				t.Errorf("record %d is %.30q", number, b)
+			}
+			if number != before+1 {
+				holes++
+			}
+			before = number
+			return true
+		}); err != nil || before != uint64(n) || len(h.damaged) > 0 {
+			t.Fatal(fmt.Sprintf("after %d: read up to %d, %v, damage %v", n, before, err, h.damaged))
+		}
+	}
+	if holes == 0 {
+		t.Error("there was nothing between")
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"syscall"
@@ -155,4 +156,14 @@ func KeepAll(o Options, now time.Time, counters func(device, name string) (count
 	for s.keepHistory(now) == keepPause {
 	}
 	return errors.Join(s.journal.Close(), s.file.close(), s.held.Close())
+}
+
+// Hide makes it impossible to open the database anew.
+func Hide(s *Store, hidden bool) {
+	s.file.reopening.Lock()
+	defer s.file.reopening.Unlock()
+	s.file.path = filepath.Join(s.dir, "gateway.db")
+	if hidden {
+		s.file.path = s.dir
+	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,39 +42,47 @@ type journal interface {
 // other at most when one is looked for.
 const mostSearched = 64
 
-// begins is the position with which the records from number on begin.
-func (s *Store) begins(number uint64) (pos Position, ok bool) {
+// begins is the position with which the records from number on begin, 0 if none
+// of them can be read.
+func (s *Store) begins(number uint64) (pos Position, err error) {
 	searched := 0
-	err := s.journal.Scan(number, func(_ uint64, payload []byte) bool {
+	err = s.journal.Scan(number, func(_ uint64, payload []byte) bool {
+		var ok bool
 		pos, ok = position(payload)
 		searched++
 		return !ok && searched < mostSearched
 	})
-	return pos, ok && err == nil
+	return pos, err
 }
 
-// find is the extent in which pos lies, and where it begins: the last one that is
-// known to begin at or before it, else the first. None: the log is empty.
-func (s *Store) find(pos Position) (all []segment.Extent, i int, at Position, ok bool) {
+// find is the extent in which pos lies, and where it begins: the last one that
+// begins at or before it, else the first. Without extents the log is empty. An
+// error says that this is not known now, which is no reason to go on without them.
+func (s *Store) find(pos Position) (all []segment.Extent, i int, at Position, err error) {
 	all = slices.DeleteFunc(s.journal.Extents(), func(x segment.Extent) bool { return x.Last < x.First })
-	i = sort.Search(len(all), func(i int) bool {
-		p, ok := s.begins(all[i].First)
-		return !ok || p > pos
-	})
-	if i = max(i-1, 0); i == len(all) {
-		return nil, 0, 0, false
+	if len(all) == 0 {
+		return nil, 0, 0, s.journal.Scan(1, func(uint64, []byte) bool { return false })
 	}
-	at, _ = s.begins(all[i].First)
-	return all, i, at, true
+	begins := func(i int) Position {
+		p, berr := s.begins(all[i].First)
+		err = cmp.Or(err, berr)
+		return p
+	}
+	i = sort.Search(len(all), func(i int) bool {
+		p := begins(i)
+		return p == 0 || p > pos // 0: nothing is left from there on
+	})
+	i = max(i-1, 0)
+	return all, i, begins(i), err
 }
 
 // readLog takes a page of the log: up to most entries from pos to head. at is the
 // record to look in, 0 = not known; the one to go on in comes back.
 func (s *Store) readLog(at uint64, pos, head Position, most int) (entries []*Entry, next uint64, err error) {
 	if at == 0 {
-		all, i, _, ok := s.find(pos)
-		if !ok {
-			return nil, 0, nil
+		all, i, _, err := s.find(pos)
+		if err != nil || len(all) == 0 {
+			return nil, 0, logError(err)
 		}
 		at = all[i].First
 	}
@@ -88,13 +97,21 @@ func (s *Store) readLog(at uint64, pos, head Position, most int) (entries []*Ent
 		}
 		return len(entries) < most && rr.end <= head
 	})
-	if errors.Is(err, segment.ErrGone) {
-		if len(entries) > 0 {
-			return entries, 0, nil
-		}
-		return nil, 0, errAgain
+	if errors.Is(err, segment.ErrGone) && len(entries) > 0 {
+		return entries, 0, nil
 	}
-	return entries, next, err
+	return entries, next, logError(err)
+}
+
+// logError is what an error of the journal means to a reader.
+func logError(err error) error {
+	switch {
+	case errors.Is(err, segment.ErrGone):
+		return errAgain
+	case errors.Is(err, segment.ErrClosed):
+		return ErrClosed
+	}
+	return err
 }
 
 // errAgain: what was read is not in the log any more.
@@ -141,8 +158,11 @@ func (s *Store) passed() uint64 {
 	if !any || least >= head {
 		return all
 	}
-	extents, i, _, ok := s.find(least + 1)
-	if !ok {
+	extents, i, _, err := s.find(least + 1)
+	switch {
+	case err != nil: // the next sealing knows more
+		return 0
+	case len(extents) == 0:
 		return all
 	}
 	return extents[i].First - 1
@@ -171,8 +191,8 @@ func (s *Store) noteDropped() {
 	if len(extents) == 0 {
 		return
 	}
-	first, ok := s.begins(extents[0].First)
-	if !ok {
+	first, err := s.begins(extents[0].First)
+	if err != nil || first == 0 {
 		return
 	}
 	s.mu.Lock()
@@ -194,8 +214,8 @@ func (s *Store) behind(pos, head Position) (bytes int64, oldest time.Time) {
 	if pos >= head {
 		return 0, oldest
 	}
-	extents, i, at, ok := s.find(pos + 1)
-	if !ok {
+	extents, i, at, err := s.find(pos + 1)
+	if err != nil || len(extents) == 0 {
 		return 0, oldest
 	}
 	for _, x := range extents[i+1:] {
@@ -203,7 +223,7 @@ func (s *Store) behind(pos, head Position) (bytes int64, oldest time.Time) {
 	}
 	end := head + 1
 	if i+1 < len(extents) {
-		if p, ok := s.begins(extents[i+1].First); ok {
+		if p, err := s.begins(extents[i+1].First); err == nil && p > 0 {
 			end = p
 		}
 	}

@@ -386,14 +386,18 @@ func (s *Store) showNewest() {
 }
 
 // skipTo is where a reader goes on that found nothing from pos up to after: what
-// was only in memory may be gone from there at the front.
-func (s *Store) skipTo(pos, after Position) Position {
+// was only in memory may be gone from there at the front. A log that is closed has
+// nothing, which means nothing.
+func (s *Store) skipTo(pos, after Position) (Position, error) {
 	s.tails.RLock()
 	defer s.tails.RUnlock()
-	if first, ok := s.tails.recent.first(); ok && first > pos {
-		return min(after, first)
+	if s.tails.closed {
+		return pos, ErrClosed
 	}
-	return after
+	if first, ok := s.tails.recent.first(); ok && first > pos {
+		return min(after, first), nil
+	}
+	return after, nil
 }
 
 // awaitCommitter waits until the committer has ended. False: the disk does not

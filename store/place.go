@@ -21,7 +21,6 @@ const copyAtOnce = 1 << 20
 
 // openLog opens the log where it is and reads what is not sealed yet.
 func (s *Store) openLog() error {
-	damaged := s.file.damaged.Load()
 	open := s.openFiles
 	if s.place == InBolt {
 		if err := s.clear(Files); err != nil {
@@ -32,7 +31,7 @@ func (s *Store) openLog() error {
 	if err := open(s.seal.record, s.replayRecord); err != nil {
 		return err
 	}
-	s.words.resume(s.file.damaged.Load() > damaged)
+	s.words.resume(s.file.damaged.Load() > 0) // of the database, too
 	return nil
 }
 

@@ -116,8 +116,9 @@ type recordReader struct {
 	mean    func(uint64) []string // the words of an edition
 	missing int                   // words that were not known
 
-	pos Position // of the first entry, or the next one
-	end Position // behind the last
+	pos     Position // of the first entry, or the next one
+	end     Position // behind the last
+	edition uint64   // of its words
 }
 
 // position is that of the first entry of a record, or of the next one.
@@ -137,16 +138,16 @@ func (rr *recordReader) each(payload []byte, f func(p *part) error) error {
 		return errDamaged
 	}
 	rr.pos = Position(r.uvarint())
-	edition := r.uvarint()
+	rr.edition = r.uvarint()
 	received := r.varint()
 	rr.end = rr.pos
 	if r.bad || rr.pos == 0 {
 		return errDamaged
 	}
 	for len(r.b) > 0 {
-		p := part{edition: edition}
+		p := part{edition: rr.edition}
 		if p.kind = r.byte(); p.kind == partEntries {
-			er := entryReader{reader: reader{s: string(r.bytes())}, texts: rr.mean(edition), only: rr.only}
+			er := entryReader{reader: reader{s: string(r.bytes())}, texts: rr.mean(rr.edition), only: rr.only}
 			p.entries, rr.end, received = er.entries(rr.end, received)
 			rr.missing += er.missing
 			r.bad = r.bad || er.bad

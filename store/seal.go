@@ -177,14 +177,18 @@ func (s *Store) trySeal(job *sealing) error {
 	}
 	for last := false; !last; {
 		var to sealedTo
-		err := s.file.update(func(tx *bolt.Tx) (err error) {
-			if to, err = s.sealRecords(tx, job.record); err != nil {
+		records, end, err := s.unsealedRecords(job.record) // not in the transaction: who reads in one that writes locks out who opens the file anew
+		if err != nil {
+			return err
+		}
+		err = s.file.update(func(tx *bolt.Tx) (err error) {
+			if to, err = s.sealRecords(tx, records); err != nil {
 				return err
 			}
-			if last = to.read == job.record; !last {
+			if last = end; !last {
 				return putSealed(tx, to.pos, s.seal.record)
 			}
-			to.pos = max(to.pos, job.head)
+			to = sealedTo{job.record, max(to.pos, job.head)}
 			return errors.Join(putStates(tx, job.states), s.words.put(tx, job.words), putSealed(tx, to.pos, job.record))
 		})
 		switch {
@@ -231,43 +235,60 @@ func positionKey(p Position) []byte { return numberKey(uint64(p)) }
 // keyPosition is the position in the value of a cursor.
 func keyPosition(v []byte) Position { return Position(keyNumber(v)) }
 
-// sealRecords takes in a bounded number of records behind the last one that was
-// taken.
-func (s *Store) sealRecords(tx *bolt.Tx, to uint64) (done sealedTo, err error) {
-	done = sealedTo{s.seal.read, s.seal.pos}
-	var batch history.Batch
-	bytes, all := 0, true
-	rr := recordReader{mean: s.words.of}
+// A numbered is a record of the log.
+type numbered struct {
+	number  uint64
+	payload []byte
+}
+
+// unsealedRecords reads a bounded number of records behind the last one that was
+// taken in, and says whether these are all.
+func (s *Store) unsealedRecords(to uint64) (all []numbered, end bool, err error) {
 	from := s.seal.read + 1
 	if x := s.journal.Extents(); len(x) > 0 && x[0].First > from {
 		from = x[0].First // what was before is missing, as the start reported
 	}
-	serr := s.journal.Scan(from, func(number uint64, payload []byte) bool {
+	bytes := 0
+	end = true
+	err = s.journal.Scan(from, func(number uint64, payload []byte) bool {
 		if number > to || bytes >= sealAtOnce {
-			all = number > to
+			end = number > to
 			return false
 		}
-		derr := rr.each(payload, func(p *part) error {
+		all = append(all, numbered{number, payload})
+		bytes += len(payload)
+		return true
+	})
+	return all, end, err
+}
+
+// sealRecords takes records in. How far that was done already the transaction
+// says: one that failed may have come to its end all the same.
+func (s *Store) sealRecords(tx *bolt.Tx, records []numbered) (done sealedTo, err error) {
+	sealed, _, err := getSealed(tx)
+	if err != nil {
+		return done, err
+	}
+	done = sealedTo{s.seal.read, max(s.seal.pos, sealed)}
+	var batch history.Batch
+	rr := recordReader{mean: s.words.of}
+	for _, r := range records {
+		err := rr.each(r.payload, func(p *part) error {
 			for _, e := range p.entries {
-				if e.Pos > s.seal.pos { // else by a sealing that was cut off
+				if e.Pos > sealed {
 					addToHistory(&batch, e)
 				}
 			}
 			return p.put(tx)
 		})
-		if errors.Is(derr, errDamaged) {
-			s.recordDamaged(number, derr)
-			derr = nil
+		if errors.Is(err, errDamaged) {
+			s.recordDamaged(r.number, err)
+		} else if err != nil {
+			return done, err
 		}
-		err = derr
-		bytes += len(payload)
-		done = sealedTo{number, max(done.pos, rr.end-1)}
-		return err == nil
-	})
-	if all {
-		done.read = to
+		done = sealedTo{r.number, max(done.pos, rr.end-1)}
 	}
-	return done, errors.Join(err, serr, batch.Put(tx))
+	return done, batch.Put(tx)
 }
 
 // addToHistory adds what has a place there: records whose times are known.

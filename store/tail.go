@@ -17,6 +17,7 @@ type cursor struct {
 	pos     Position
 	durable Position // as it would be after a crash
 	dirty   bool     // differs from what is on disk
+	fresh   bool     // is not on disk at all
 	open    bool
 	lost    bool // entries that it needs are gone, and that was reported
 }
@@ -46,7 +47,7 @@ func (s *Store) Tail(name string) (*Tail, error) {
 	}
 	c := s.cursors[name]
 	if c == nil {
-		c = &cursor{name: name, pos: head, durable: head}
+		c = &cursor{name: name, pos: head, durable: head, fresh: true}
 		s.cursors[name] = c
 		s.moved(c)
 	}
@@ -151,7 +152,7 @@ func (t *Tail) look(max int) (entries []*Entry, news chan struct{}, err error) {
 	}
 	entries, t.at, err = s.readLog(t.at, t.next, head, max)
 	if err == nil && len(entries) == 0 {
-		t.next = s.skipTo(t.next, head+1) // nothing of it is there
+		t.next, err = s.skipTo(t.next, head+1) // nothing of it is there
 	}
 	return entries, nil, err
 }
@@ -264,9 +265,9 @@ func (s *Store) takeCursors(now time.Time, closing bool) {
 	for _, cur := range s.cursors {
 		switch {
 		case !cur.dirty:
-		case write:
+		case write || cur.fresh: // else what is committed with it has no such reader after a crash
 			c.cursors = now
-			cur.dirty = false
+			cur.dirty, cur.fresh = false, false
 			c.batch.cursors = append(c.batch.cursors, cursorWrite{name: cur.name, pos: min(cur.pos, c.last)})
 		default:
 			s.hasten(nil, Rides)

@@ -96,6 +96,7 @@ func (s *Store) replayRecord(number uint64, payload []byte) error {
 	if err != nil {
 		s.recordDamaged(number, err)
 	}
+	s.words.mention(rr.edition, number)
 	c.next = max(c.next, rr.end)
 	c.unsealed += int64(len(payload))
 	if rr.end > rr.pos {

@@ -136,6 +136,16 @@ func (w *words) set(e uint64, number uint32, text string, record uint64) {
 	ed.texts[number] = text
 }
 
+// mention says that a record uses an edition, whatever is known of that: its
+// number must not be given again.
+func (w *words) mention(e, record uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.editions[e] == nil {
+		w.editions[e] = &edition{first: record}
+	}
+}
+
 // of is what the numbers of an edition mean. It is not changed any more up to
 // its length, apart from the replay at the start.
 func (w *words) of(e uint64) []string {
@@ -236,6 +246,9 @@ func (w *words) load(tx *bolt.Tx, damage func(what string, err error)) error {
 			w.set(binary.BigEndian.Uint64(k), binary.BigEndian.Uint32(k[8:]), string(v), 0)
 		default:
 			damage(fmt.Sprintf("word %x of the log", k), errDamaged)
+			if len(k) >= 8 {
+				w.mention(binary.BigEndian.Uint64(k), 0)
+			}
 		}
 		return nil
 	})

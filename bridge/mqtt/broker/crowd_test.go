@@ -85,3 +85,30 @@ func TestWhoIsAwayAndHasTheMostWaitingGoes(t *testing.T) {
 		b.queued.Add(-maxCrowded)
 	})
 }
+
+// Who takes the place of a client that wanted no session kept begins anew: nothing
+// was set aside of what is under way to it, so nothing can be sent again.
+func TestASessionThatIsNotKeptIsNotTakenOver(t *testing.T) {
+	for _, version := range []byte{v311, v5} {
+		inTime(t, func(t *testing.T, b *Broker, dial dialer) {
+			old := dial(version)
+			old.enter(hello{id: "panel"})
+			old.subscribe("hearthgate/lamp", 1, "")
+			if err := b.Publish("hearthgate/lamp", false, []byte("ON")); err != nil {
+				t.Fatal(err)
+			}
+			old.message() // and no PUBACK
+			k := dial(version)
+			if k.enter(hello{id: "panel", resume: true}) {
+				t.Error("a session that was not to be kept is there")
+			}
+			k.nothing()
+			k.subscribe("hearthgate/lamp", 1, "")
+			if err := b.Publish("hearthgate/lamp", false, []byte("OFF")); err != nil {
+				t.Fatal(err)
+			}
+			k.gets("hearthgate/lamp OFF q1")
+			old.ends(takenOver)
+		})
+	}
+}

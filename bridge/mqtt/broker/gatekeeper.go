@@ -183,7 +183,7 @@ func (x *exchange) attach(c *conn, k *connectPacket) (present bool, refused *ref
 		s.goAway()
 		x.connected--
 	}
-	if s != nil && k.clean {
+	if s != nil && (k.clean || s.life == 0) { // it was to end with its connection, which is now
 		x.lapse(s)
 		s = nil
 	}

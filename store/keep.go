@@ -60,19 +60,11 @@ func (s *Store) counter(device, name string) (counter, known bool) {
 
 // keeper is one that goes by what is set now.
 func (s *Store) keeper() *history.Keeper {
-	k := &history.Keeper{Policy: history.Policy{Keep: s.retain, Overrides: map[string]history.Keep{}}, Counters: s.counter, Damage: s.file.damage}
-	t, err := OpenTable[KeepRow](s, KeepTable)
-	if err == nil {
-		err = t.Each(func(name string, row KeepRow) error {
-			span := func(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
-			k.Policy.Overrides[name] = history.Keep{Raw: span(row.Raw), FiveMinutes: span(row.FiveMinutes), Hours: span(row.Hours), Days: span(row.Days)}
-			return nil
-		})
-	}
+	overrides, err := s.Keeps()
 	if err != nil {
 		s.log.Error("how long values are kept cannot be read", "error", err)
 	}
-	return k
+	return &history.Keeper{Policy: history.Policy{Keep: s.retain, Overrides: overrides}, Counters: s.counter, Damage: s.file.damage}
 }
 
 // keepHistory merges days once a night, removes what is too old, a bounded part of

@@ -118,6 +118,9 @@ func (a *API) routes() {
 		{"POST /api/v1/mqtt/gc", admin, a.collect},
 		{"GET /api/v1/cursors", read, a.listCursors},
 		{"DELETE /api/v1/cursors/{name}", admin, a.removeCursor},
+		{"GET /api/v1/retain", read, a.listRetain},
+		{"PUT /api/v1/retain/{name...}", admin, a.setRetain},
+		{"DELETE /api/v1/retain/{name...}", admin, a.removeRetain},
 	} {
 		a.mux.HandleFunc(r.pattern, a.handle(r.role, r.do))
 	}

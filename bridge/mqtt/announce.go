@@ -302,7 +302,10 @@ func (b *Bridge) publishHealth(l *link) error {
 	h, w, s := b.o.Store.Health(), b.o.Store.Wear(), b.Status()
 	doc := bridgeHealth{OK: h.Healthy, Storage: "ok", Uptime: int64(time.Since(b.started).Seconds()),
 		StorageBytes: h.FileBytes, Lag: s.Lag, Skipped: s.Skipped + s.Lost,
-		WrittenToday: w.BytesToday, GBYear: rounded(w.GBYear), LifeYears: rounded(w.LifeYears)}
+		WrittenToday: w.BytesToday, GBYear: rounded(w.GBYear), LifeYears: rounded(w.LifeYears), FreePages: w.FreePages}
+	if !w.OldestRaw.IsZero() {
+		doc.OldestRaw = w.OldestRaw.UnixMilli()
+	}
 	if !h.Healthy {
 		doc.Storage, doc.InMemory = h.Err, h.InMemory
 	}

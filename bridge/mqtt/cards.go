@@ -34,6 +34,8 @@ type bridgeHealth struct {
 	WrittenToday uint64  `json:"written_today,omitempty"` // bytes
 	GBYear       float64 `json:"gb_year,omitempty"`       // at this rate
 	LifeYears    float64 `json:"card_years,omitempty"`    // that a 32 GB card bears it
+	FreePages    int     `json:"free_pages,omitempty"`    // of the database, used before it grows
+	OldestRaw    int64   `json:"oldest_raw,omitempty"`    // ms since 1970: the day of the oldest samples
 }
 
 // bridgeEvent is <b>/bridge/event.

@@ -68,7 +68,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().Bool("json", false, "output for scripts")
 	root.AddCommand(
 		serveCommand(), demoCommand(), deviceCommand(), groupCommand(), sceneCommand(), sendCommand(), watchCommand(),
-		historyCommand(), exportCommand(), importCommand(), statusCommand(), cursorCommand(), tokenCommand(),
+		historyCommand(), exportCommand(), importCommand(), statusCommand(), cursorCommand(), retainCommand(), tokenCommand(),
 		mqttCommand(), backupCommand(), restoreCommand(), checkCommand(), compactCommand(), configCommand(), doctorCommand(), versionCommand(),
 	)
 	wrapArgs(root)

@@ -230,6 +230,9 @@ func sayWear(part any) string {
 	number := func(name string) float64 { f, _ := m[name].(float64); return f }
 	said := fmt.Sprintf("%.1f MB in %.0f syncs written today, %.0f bytes a sample",
 		number("bytes_today")/1e6, number("syncs_today"), number("per_sample"))
+	if oldest := number("oldest_raw"); oldest > 0 {
+		said += "; values since " + time.UnixMilli(int64(oldest)).UTC().Format(time.DateOnly)
+	}
 	switch life := number("life_years"); {
 	case life == 0:
 		return said

@@ -5,6 +5,8 @@ import (
 	"io"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -295,6 +297,38 @@ func TestHomieAfterARestartOfTheGateway(t *testing.T) {
 		return len(homieOf(t, all, "homie")) == 0 && len(homieOf(t, all, "casa")) == 5 &&
 			all["casa/5/hg-"+h.store.GatewayID()+"/$state"] == "ready"
 	})
+}
+
+// A gateway that lost power just after it published knows what it has to empty.
+func TestHomieAfterAPowerCut(t *testing.T) {
+	t.Parallel()
+	m := startMosquitto(t, false, "")
+	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
+	h := openHome(t, dir)
+	h.add("kitchen", thermometer)
+	h.add("hall", plug)
+	h.say("kitchen", number("temperature", 20))
+	h.presence("hall", store.Online)
+	o := Options{Broker: "mqtt://" + m.addr, Homie: true}
+	h.run(o)
+	want := map[string]string{"kitchen/$description": "kitchen", "kitchen/$state": "disconnected", "kitchen/temperature/value": "20",
+		"hall/$description": "hall", "hall/$state": "ready"}
+	h.expectHomie(m.dial, want)
+	before := version(t, retained(t, m.dial), h)
+	if err := os.CopyFS(image, os.DirFS(dir)); err != nil { // what a power cut would leave
+		t.Fatal(err)
+	}
+	h.close()
+	after := openHome(t, image)
+	if err := after.reg.Remove("hall"); err != nil {
+		t.Fatal(err)
+	}
+	after.describe("kitchen", plug)
+	after.run(o)
+	after.expectHomie(m.dial, map[string]string{"kitchen/$description": "kitchen", "kitchen/$state": "disconnected"})
+	if again := version(t, retained(t, m.dial), after); again <= before {
+		t.Errorf("version %d of another description after %d", again, before)
+	}
 }
 
 // wire is a way to the broker that can be cut.

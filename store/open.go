@@ -111,6 +111,10 @@ func newStore(o Options) *Store {
 	if o.FS != nil {
 		s.fs = o.FS
 	}
+	if o.Budget > 0 {
+		s.logBudget, s.mostUnsealed = o.Budget, min(mostUnsealed, o.Budget/4*3)
+		s.segmentSize, s.sealBytes = min(segment.DefaultSize, o.Budget/8), min(sealBytes, o.Budget/8)
+	}
 	s.file = &file{path: filepath.Join(s.dir, "gateway.db"), options: boltOptions(), log: s.log}
 	return s
 }

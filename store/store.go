@@ -127,6 +127,7 @@ type Options struct {
 	Rows   RetainRows    // how long rows are
 	Log    *slog.Logger  // nil = discard
 	LogIn  LogIn         // where commits are written, Files
+	Budget int64         // bytes of log that readers may leave unread, 0 = 256 MiB; beyond it they miss the oldest
 	FS     segment.FS    // the directory of the log's files, nil = Dir
 }
 

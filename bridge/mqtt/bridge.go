@@ -40,6 +40,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
@@ -274,6 +275,9 @@ func (b *Bridge) stay(ctx context.Context, who caller, serve func(context.Contex
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			wait = b.backoff / 2 // its host is there and it will be back: to ask costs nothing
 		}
 		down(err)
 		select {

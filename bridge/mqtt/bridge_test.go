@@ -198,7 +198,12 @@ func newHome(t testing.TB) *home {
 
 func openHome(t testing.TB, dir string) *home {
 	t.Helper()
-	s, err := store.Open(store.Options{Dir: dir})
+	return openHomeWith(t, store.Options{Dir: dir})
+}
+
+func openHomeWith(t testing.TB, o store.Options) *home {
+	t.Helper()
+	s, err := store.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}

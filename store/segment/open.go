@@ -157,6 +157,10 @@ func (l *Log) examine(name string) {
 		valid = l.guess(s)
 	}
 	if valid && s.mark.epoch == l.o.Epoch {
+		if int64(h.size) > size {
+			l.o.Damaged(fmt.Sprintf("%s from byte %d to %d", name, size, h.size), errors.New("the file is shorter than it was"))
+			s.damaged = true
+		}
 		l.live = append(l.live, s)
 		return
 	}

@@ -42,8 +42,8 @@ lint: ## formatting, go vet, staticcheck
 race: ## all tests under the race detector, the ARM builds under emulation among them
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
 
-crash: ## the store's power cuts and kills in full number, without the race detector
-	$(GO) test -count 1 -timeout 5m -run 'PowerCut|Kill' ./store/...
+crash: ## the store's power cuts and kills in full number (IMAGES=1000000: as many cuts), without the race detector
+	IMAGES=$(IMAGES) $(GO) test -count 1 -timeout $(if $(IMAGES),24h,5m) -run 'PowerCut|Kill' ./store/...
 
 narrow: ## tests of the packages that read the wire, with 32-bit integers
 	CGO_ENABLED=0 GOARCH=386 $(GO) test $(RUN_386) -timeout 5m $(NARROW)

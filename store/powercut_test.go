@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,7 +43,8 @@ type step struct {
 
 const (
 	cutDevices = 3
-	forgotten  = "old" // a device whose samples retention takes at once
+	forgotten  = "old"      // a device whose samples retention takes at once
+	imported   = "imported" // one whose samples are of another store
 )
 
 func (st step) entry() *store.Entry {
@@ -51,6 +53,9 @@ func (st step) entry() *store.Entry {
 		at -= 300 * 86_400_000
 	}
 	e := &store.Entry{Kind: store.Telemetry, Device: st.device, Boot: protocol.Boot{7}, Seq: st.seq, Received: at}
+	if st.device == imported {
+		e.Kind = store.Imported
+	}
 	for i := range 1 + st.seq%4 {
 		e.Records = append(e.Records, protocol.Record{Name: fmt.Sprint("r", i), Value: protocol.Int(int64(st.seq)), Time: at * 1e6, Absolute: true})
 	}
@@ -72,6 +77,9 @@ func next(n int) step {
 	if n%17 == 0 {
 		return step{device: forgotten, seq: uint64(n + 1)}
 	}
+	if n%13 == 6 {
+		return step{device: imported, seq: uint64(n + 1)}
+	}
 	return step{device: fmt.Sprint("d", n%cutDevices), seq: uint64(n + 1)}
 }
 
@@ -87,7 +95,8 @@ const cutLag = 120
 // record runs a store and notes every write, of the database and of the log's
 // files, in one journal, and when what was acknowledged. Now and then a day passes,
 // in which days are merged and old ones go, and with more than one place it is
-// stopped and goes on in the next.
+// stopped and goes on in the next. At times the disk is broken for so long that the
+// store works in memory.
 func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk, *script) {
 	disk := segmenttest.New(nil)
 	sc := &script{}
@@ -103,7 +112,11 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 		disk.Put("gateway.db", content)
 		write := followWrites(disk, path, int64(len(content)))
 		var failing atomic.Int32 // writes or syncs of the log's files that will
+		var broken atomic.Bool   // all of them
 		disk.Fault = func(what, _ string) error {
+			if broken.Load() && (what == "write" || what == "sync") {
+				return syscall.EIO
+			}
 			if (what == "write" || what == "sync") && failing.Load() > 0 && failing.Add(-1) == 0 {
 				return syscall.EIO
 			}
@@ -129,6 +142,7 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 				tails = append(tails, tail)
 			}
 			for c := range commits / len(places) {
+				broken.Store(c%60 == 40 && place == store.Files)
 				for range 1 + c%4 {
 					st := next(len(sc.steps))
 					sc.steps = append(sc.steps, st)
@@ -140,6 +154,9 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 					}
 				}
 				synctest.Wait()
+				if broken.Load() {
+					throughMemory(t, s, &broken)
+				}
 				tails[0].Advance(s.Head())
 				if lag := tails[1].Lag(); lag > cutLag {
 					tails[1].Advance(s.Head() - cutLag/2)
@@ -154,6 +171,17 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 		sc.upTo(disk.Len())
 	})
 	return disk, sc
+}
+
+// throughMemory waits until the store works in memory and, with a sound disk, until
+// it does not any more.
+func throughMemory(t *testing.T, s *store.Store, broken *atomic.Bool) {
+	time.Sleep(15 * time.Second)
+	if !s.Era().InMemory() {
+		t.Error("the store does not work in memory")
+	}
+	broken.Store(false)
+	time.Sleep(3 * time.Second)
 }
 
 // followWrites notes what is written to the database at path, which has size
@@ -331,7 +359,9 @@ func (got slowly) is(all []step) bool {
 func (sc *script) verifyState(s *store.Store, entries []step) error {
 	newest := map[string]uint64{}
 	for _, st := range entries {
-		newest[st.device] = st.seq
+		if st.device != imported { // which is no state
+			newest[st.device] = st.seq
+		}
 	}
 	for d, seq := range newest {
 		if got := s.Hello(d, []protocol.Boot{{7}})[0]; got != seq {
@@ -363,6 +393,9 @@ func TestPowerCut(t *testing.T) {
 	commits, each, least := 280, 8, 10_000
 	if underRace {
 		commits, each, least = 25, 4, 0
+	}
+	if n := images(t); n > 0 {
+		commits, each, least = 1000, n/4000+1, n
 	}
 	cutPower(t, commits, each, least, store.Files)
 }
@@ -435,6 +468,19 @@ func recoverOn(dir string, image segmenttest.Image) (*segmenttest.Disk, error) {
 	return disk, s.Close()
 }
 
+// images is how many of them somebody asks for, 0 = nobody does.
+func images(t *testing.T) int {
+	asked := os.Getenv("IMAGES")
+	if asked == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(asked)
+	if err != nil {
+		t.Fatalf("IMAGES: %v", err)
+	}
+	return n
+}
+
 func cutPower(t *testing.T, commits, each, least int, places ...store.LogIn) {
 	disk, sc := record(t, commits, places...)
 	type cut struct {
@@ -456,7 +502,9 @@ func cutPower(t *testing.T, commits, each, least int, places ...store.LogIn) {
 		workers.Go(func() {
 			n := 0
 			for c := range cuts {
-				n++
+				if n++; n%10_000 == 0 {
+					fmt.Println(n, "images of one worker are done")
+				}
 				if t.Failed() {
 					continue
 				}

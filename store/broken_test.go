@@ -1,11 +1,15 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -280,4 +284,121 @@ func TestHistoryWhileAFailingStoreIsClosed(t *testing.T) {
 	if _, err := s.History(t.Context(), "a", "temperature", time.Time{}, time.Now().AddDate(50, 0, 0), 0); err == nil {
 		t.Error("there is history in a store that is closed")
 	}
+}
+
+// A database that does not answer keeps nobody from stopping: everything that was
+// acknowledged is in the log, and the next start has it.
+func TestCloseWhileTheDatabaseIsMute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, disk := memoryDir(t), segmenttest.Reborn(nil)
+		s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0}, disk, 1<<20, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mute := make(chan struct{})
+		s.SetDatabaseFault(func() error { <-mute; return nil })
+		for seq := range uint64(20) {
+			sayNow(t, s, "a", seq+1)
+		}
+		image, at := disk.Content(), copyOf(t, dir)
+		began := time.Now()
+		if err := s.Close(); err == nil || time.Since(began) > time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		close(mute)
+		if s, err = store.OpenOn(store.Options{Dir: at, Commit: 0}, segmenttest.Reborn(image), 1<<20, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Hello("a", []protocol.Boot{{1}})[0]; got != 20 {
+			t.Errorf("settled %d", got)
+		}
+		end(t, s)
+	})
+}
+
+// One bit flips anywhere, or a file of the log ends anywhere: the start succeeds, nothing is read that was never
+// said, and what is missing was reported.
+func TestABitFlipsAnywhere(t *testing.T) {
+	image, sc := killed(t, 250)
+	said := map[step]bool{}
+	for _, st := range sc.steps {
+		said[st] = true
+	}
+	var names []string
+	for name := range image {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	whole := 0
+	dir := memoryDir(t)
+	r := rand.New(rand.NewPCG(11, 12))
+	flips := 600
+	if underRace {
+		flips = 60
+	}
+	for flip := range flips {
+		name := names[r.IntN(len(names))]
+		if flip%2 == 0 {
+			name = "gateway.db"
+		}
+		spoiled := maps.Clone(image)
+		b := slices.Clone(image[name])
+		at := r.IntN(len(b))
+		b[at] ^= 1 << r.IntN(8)
+		if flip%50 == 49 && name != "gateway.db" {
+			b = b[:at]
+		}
+		spoiled[name] = b
+		n, reported := readSpoiled(t, fmt.Sprintf("bit at byte %d of %s", at, name), filepath.Join(dir, fmt.Sprint(flip)), spoiled, said)
+		if flip == 0 || n > whole {
+			whole = n
+		}
+		if n < whole && !reported {
+			t.Errorf("bit at byte %d of %s, or its end there: %d entries of %d, and nothing was said", at, name, n, whole)
+		}
+	}
+	entries := 0
+	for _, st := range sc.steps {
+		if st.key == "" && st.device != forgotten {
+			entries++
+		}
+	}
+	if whole != entries {
+		t.Errorf("%d entries of %d were read at most", whole, entries)
+	}
+}
+
+// readSpoiled reads all of history from a store that may be damaged.
+func readSpoiled(t *testing.T, what, dir string, files segmenttest.Image, said map[step]bool) (n int, reported bool) {
+	t.Helper()
+	files = maps.Clone(files)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "gateway.db"), files["gateway.db"], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	delete(files, "gateway.db")
+	var log bytes.Buffer
+	o := store.Options{Dir: dir, Commit: 0, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	s, err := store.OpenOn(o, segmenttest.Reborn(files), cutSegment, cutSeal)
+	if err != nil {
+		t.Fatalf("%s: the start is refused: %v", what, err)
+	}
+	seen := map[step]bool{}
+	err = s.Export(t.Context(), "", time.Time{}, time.Now().AddDate(50, 0, 0), func(e *store.Entry, r *protocol.Record) error {
+		st := step{device: e.Device, seq: e.Seq}
+		if want := st.entry(); !said[st] || !slices.Contains(want.Records, *r) {
+			t.Errorf("%s: nobody said %+v", what, e)
+		}
+		if st.device != forgotten {
+			seen[st] = true
+		}
+		return nil
+	})
+	sound(t, s)
+	reported = err != nil || s.Check() != nil || s.Health().Damaged > 0 || strings.Contains(log.String(), "cut off")
+	_ = s.Close()
+	return len(seen), reported
 }

@@ -400,15 +400,23 @@ func (s *Store) skipTo(pos, after Position) (Position, error) {
 	return after, nil
 }
 
+// within waits for done, but not longer than patience.
+func within(patience time.Duration, done <-chan struct{}) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
 // awaitCommitter waits until the committer has ended. False: the disk does not
 // answer it; everyone was told that the store is closed.
 func (s *Store) awaitCommitter() bool {
-	patience := time.NewTimer(closeWait)
-	defer patience.Stop()
-	select {
-	case <-s.done:
+	if within(closeWait, s.done) {
 		return true
-	case <-patience.C:
 	}
 	s.hand.Lock()
 	defer s.hand.Unlock()

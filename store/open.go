@@ -374,8 +374,13 @@ func (s *Store) Close() error {
 	close(s.memory.stop)
 	<-s.memory.done
 
+	sealed := make(chan struct{})
 	if answered {
-		s.sealAtTheEnd(!s.committer.gaveUp)
+		go func() {
+			defer close(sealed)
+			s.sealAtTheEnd(!s.committer.gaveUp)
+		}()
+		answered = within(closeWait, sealed)
 	} else {
 		close(s.seal.stop)
 	}

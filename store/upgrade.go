@@ -18,11 +18,12 @@ import (
 // what may be overwritten.
 func (s *Store) upgrade() error {
 	var format []byte
-	begun := false
+	begun, placed := false, false
 	err := s.file.view(func(tx *bolt.Tx) error {
 		if meta := tx.Bucket(bucketMeta); meta != nil {
 			format = append(format, meta.Get(keyFormat)...)
 			begun = meta.Get(keyUpgrade) != nil
+			placed = meta.Get(keyPlace) != nil
 		}
 		return nil
 	})
@@ -31,6 +32,11 @@ func (s *Store) upgrade() error {
 		return err
 	case len(format) != 1:
 		return fmt.Errorf("%w: format %x", errCorrupt, format)
+	case placed && (format[0] < fileFormat || format[0] > mostFormat):
+		s.file.damage("the format in meta", fmt.Errorf("it says %d, which did not know of a place of the log", format[0]))
+		return s.file.update(func(tx *bolt.Tx) error {
+			return tx.Bucket(bucketMeta).Put(keyFormat, []byte{fileFormat})
+		})
 	case format[0] > fileFormat:
 		return fmt.Errorf("format %x was written by a newer version of the gateway; install that one", format)
 	case format[0] == fileFormat:
@@ -49,6 +55,10 @@ func (s *Store) upgrade() error {
 	}
 	return nil
 }
+
+// mostFormat is the highest format that can be of a newer version; beyond it is a
+// bit that flipped.
+const mostFormat = 15
 
 // keyUpgrade says that an upgrade is under way.
 var keyUpgrade = []byte("upgrade")

@@ -102,6 +102,7 @@ type Broker struct {
 
 	exchange exchange
 	orders   orders
+	guesses  guesses
 
 	mu          sync.Mutex // with no other; guards what follows
 	peers       map[*peer]struct{}
@@ -267,7 +268,7 @@ func (b *Broker) Drop(account string) {
 	defer x.mu.Unlock()
 	x.drops++
 	for _, s := range x.sessions {
-		if s.conn != nil && s.role == user && s.account == account {
+		if s.conn != nil && s.owner == (owner{user, account}) {
 			s.conn.endNow(administrative)
 		}
 	}

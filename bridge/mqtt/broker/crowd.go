@@ -10,7 +10,16 @@ type owner struct {
 	account string
 }
 
-func (s *session) owner() owner { return owner{s.role, s.account} }
+func (p *peer) owner() owner { return owner{p.role, p.account} }
+
+// sessionKey finds a session: each owner has client ids of its own, so that nobody
+// can push another out by its id or keep it for himself.
+type sessionKey struct {
+	owner owner
+	id    string
+}
+
+func (s *session) key() sessionKey { return sessionKey{s.owner, s.id} }
 
 // makeRoom ends a session, if there are as many as may be: the one that has been
 // away longest of the owner that has the most. Called with the exchange's mu held.
@@ -20,14 +29,14 @@ func (x *exchange) makeRoom(b *Broker) {
 	}
 	has := map[owner]int{}
 	for _, s := range x.sessions {
-		has[s.owner()]++
+		has[s.owner]++
 	}
 	var last *session
 	for _, s := range x.sessions {
 		if s.conn != nil {
 			continue
 		}
-		if last == nil || has[s.owner()] > has[last.owner()] || s.owner() == last.owner() && s.left < last.left {
+		if last == nil || has[s.owner] > has[last.owner] || s.owner == last.owner && s.left < last.left {
 			last = s
 		}
 	}

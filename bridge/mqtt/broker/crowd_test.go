@@ -36,10 +36,83 @@ func in(t *testing.T, test func(b *Broker, dial dialer)) {
 	})
 }
 
+// find is a session of that client id.
+func (x *exchange) find(id string) *session {
+	for key, s := range x.sessions {
+		if key.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
 func (b *Broker) has(id string) bool {
 	b.exchange.mu.Lock()
 	defer b.exchange.mu.Unlock()
-	return b.exchange.sessions[id] != nil
+	return b.exchange.find(id) != nil
+}
+
+// Guesses are not looked at for long, and the right password is, a moment later.
+func TestGuessesAreSlowed(t *testing.T) {
+	in(t, func(b *Broker, dial dialer) {
+		counted := &countedAccounts{}
+		b.opts.Accounts = counted
+		try := func(password string) byte {
+			_, code, _ := dial(v5).connect(hello{id: "g", user: "panel", password: password})
+			return code
+		}
+		for range 200 {
+			if code := try("guess"); code == 0 {
+				t.Fatal("a wrong password let it in")
+			}
+		}
+		if counted.looked != guessesAtOnce {
+			t.Errorf("%d passwords were looked at, want %d", counted.looked, guessesAtOnce)
+		}
+		if code := try("panel"); code != byte(notAuthorized) {
+			t.Errorf("the right one at that moment: %#x", code)
+		}
+		time.Sleep(guessEvery)
+		if code := try("panel"); code != 0 {
+			t.Errorf("the right one a moment later: %#x", code)
+		}
+		time.Sleep(time.Hour)
+		for range 10 { // and the house forgets
+			if code := try("old password"); code != byte(badUser) {
+				t.Errorf("an hour later: %#x", code)
+			}
+		}
+	})
+}
+
+type countedAccounts struct {
+	everybody
+	looked int
+}
+
+func (c *countedAccounts) CheckMQTTUser(name, password string) bool {
+	c.looked++
+	return c.everybody.CheckMQTTUser(name, password)
+}
+
+// Two accounts with one client id are two clients, each with what waits for it.
+func TestAClientIDIsItsOwnersAlone(t *testing.T) {
+	in(t, func(b *Broker, dial dialer) {
+		keep(dial, "panel", "zigbee2mqtt")
+		keep(dial, "mallory", "zigbee2mqtt")
+		if err := b.Publish("hearthgate/lamp", false, []byte("ON")); err != nil {
+			t.Fatal(err)
+		}
+		for _, account := range []string{"panel", "mallory"} {
+			k := dial(v5)
+			present := k.enter(hello{id: "zigbee2mqtt", resume: true, user: account, password: account})
+			if !present {
+				t.Errorf("the session of %s is gone", account)
+			}
+			k.hangUp()
+			synctest.Wait()
+		}
+	})
 }
 
 // An account that leaves sessions behind, as many as there is room for, keeps

@@ -14,7 +14,7 @@ type exchange struct {
 
 	orders []order // by wills, to be handed over once mu is released
 
-	sessions      map[string]*session
+	sessions      map[sessionKey]*session
 	connected     int
 	drops         uint64 // calls of Drop
 	filters       tree[listeners]
@@ -95,7 +95,7 @@ type message struct {
 }
 
 func newExchange() exchange {
-	return exchange{sessions: map[string]*session{}, topics: map[string]*topic{}, generation: 1, mayRemember: maxRemembered}
+	return exchange{sessions: map[sessionKey]*session{}, topics: map[string]*topic{}, generation: 1, mayRemember: maxRemembered}
 }
 
 // learn notes a new topic.
@@ -270,7 +270,7 @@ func (x *exchange) discard(s *session) {
 	s.replays, s.missed, s.missedMore = nil, nil, false
 	s.stopTimers()
 	s.clear()
-	delete(x.sessions, s.id)
+	delete(x.sessions, s.key())
 }
 
 // stopTimers also stops those that have fired and wait for the lock: they look at

@@ -92,10 +92,15 @@ func (c *conn) authenticate(k *connectPacket) *refusal {
 		c.peer.role = local
 	case !k.hasUser:
 		return &refusal{notAuthorized, "from the network only with an account (hearthgate mqtt user add)"}
-	case exist && accounts.CheckMQTTUser(k.user, k.password):
-		c.peer.role, c.peer.account = user, k.user
-	default:
+	case !exist:
+		return &refusal{badUser, "there are no accounts (hearthgate mqtt user add)"}
+	case !c.b.guesses.mayGuess(c.peer.address):
+		return &refusal{notAuthorized, "too many wrong passwords came from its address: none is looked at for a moment"}
+	case !accounts.CheckMQTTUser(k.user, k.password):
+		c.b.guesses.wrong(c.peer.address)
 		return &refusal{badUser, "unknown account or wrong password"}
+	default:
+		c.peer.role, c.peer.account = user, k.user
 	}
 	return nil
 }
@@ -171,10 +176,7 @@ func (k *connectPacket) life() time.Duration {
 
 // attach connects c to the session of its client id, made if there is none.
 func (x *exchange) attach(c *conn, k *connectPacket) (present bool, refused *refusal) {
-	s := x.sessions[k.id]
-	if s != nil && !s.mayCome(c.peer) {
-		return false, &refusal{badClientID, "somebody else has this client id"}
-	}
+	s := x.sessions[sessionKey{c.peer.owner(), k.id}]
 	if w := k.will; w != nil && w.retain && c.peer.role != gateway && !x.mayRetain(w.topic, len(w.payload)+len(w.props.forwarded)) {
 		return false, &refusal{quotaExceeded, "its will: too many retained messages"}
 	}
@@ -189,11 +191,11 @@ func (x *exchange) attach(c *conn, k *connectPacket) (present bool, refused *ref
 	}
 	if present = s != nil; !present {
 		x.makeRoom(c.b)
-		s = &session{b: c.b, id: k.id, subscriptions: map[string]*subscription{}}
-		x.sessions[k.id] = s
+		s = &session{b: c.b, id: k.id, owner: c.peer.owner(), subscriptions: map[string]*subscription{}}
+		x.sessions[s.key()] = s
 	}
 	s.stopTimers()
-	s.role, s.account, s.life = c.peer.role, c.peer.account, k.life()
+	s.life = k.life()
 	c.session = s
 	c.wake.L, c.room.L = &s.mu, &s.mu
 	s.come(c)
@@ -234,7 +236,7 @@ func (c *conn) depart() {
 	if w == nil {
 		return
 	}
-	delayed := w.props.willDelay > 0 && x.sessions[s.id] == s
+	delayed := w.props.willDelay > 0 && x.sessions[s.key()] == s
 	switch {
 	case !delayed:
 		x.publishWill(c.b, w, c.peer.role)
@@ -262,7 +264,7 @@ func (x *exchange) willIsDue(s *session, w *lastWill) {
 	defer x.unlock(s.b)
 	if s.will == w && !s.b.isClosed() {
 		s.will = nil
-		x.publishWill(s.b, w, s.role)
+		x.publishWill(s.b, w, s.owner.role)
 	}
 }
 
@@ -279,7 +281,7 @@ func (x *exchange) expire(s *session, absence int) {
 // lapse ends a session, and a will that waited for that is due.
 func (x *exchange) lapse(s *session) {
 	if s.will != nil && !s.b.isClosed() {
-		x.publishWill(s.b, s.will, s.role)
+		x.publishWill(s.b, s.will, s.owner.role)
 	}
 	x.discard(s)
 }

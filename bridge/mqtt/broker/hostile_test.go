@@ -450,7 +450,7 @@ func TestAnswersThatNobodyReadsDoNotGather(t *testing.T) {
 				synctest.Wait()
 				b.exchange.mu.Lock()
 				defer b.exchange.mu.Unlock()
-				s := b.exchange.sessions["deaf"]
+				s := b.exchange.find("deaf")
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				if n := len(s.conn.replies); n > 2*maxReplies {
@@ -496,7 +496,7 @@ func TestMatchesThatAreRememberedAreBounded(t *testing.T) {
 		if held != x.remembered || held == 0 || held > most {
 			t.Errorf("%d bytes are remembered, counted as %d", held, x.remembered)
 		}
-		x.discard(x.sessions["k"])
+		x.discard(x.find("k"))
 		for _, t := range x.topics {
 			x.match(t)
 		}
@@ -552,7 +552,7 @@ func TestWalksThroughWhatIsRetainedLeaveOthersTime(t *testing.T) {
 		k.enter(hello{id: "k"})
 		x := &b.exchange
 		x.mu.Lock()
-		s := x.sessions["k"]
+		s := x.find("k")
 		for i := range 3 {
 			sub, _ := x.subscribe(s, wish{filter: fmt.Sprintf("+/no%d", i)}, 0)
 			s.askReplay(sub)

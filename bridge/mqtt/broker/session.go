@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// session is what the broker keeps of one client id: its subscriptions, what
+// session is what the broker keeps of one client: its subscriptions, what
 // waits for it, what it has not acknowledged. It outlives its connection if the
 // client asked for that.
 type session struct {
-	b  *Broker
-	id string
+	// Set at birth.
+	b     *Broker
+	id    string
+	owner owner
 
 	// Guarded by the exchange's mu.
-	role          role
-	account       string // of a user
 	subscriptions map[string]*subscription
 	shared        int                 // of subscriptions, those of a group
 	replays       []replay            // retained messages that are still to come
@@ -44,12 +44,6 @@ type session struct {
 	pace
 }
 
-// mayCome reports whether a session with this role and account may use s. The
-// gateway may always; nobody else may push the gateway or another account out.
-func (s *session) mayCome(p *peer) bool {
-	return p.role == gateway || s.role == p.role && s.account == p.account
-}
-
 // offer queues a message, unless it is lost for want of room. Whoever calls holds
 // the exchange's mu.
 func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain bool) (lost bool) {
@@ -69,7 +63,7 @@ func (s *session) offer(m *message, topic string, ids []byte, qos byte, retain b
 	if c == nil {
 		return false
 	}
-	if s.role != gateway && s.used < gatewayWaits && s.long() {
+	if s.owner.role != gateway && s.used < gatewayWaits && s.long() {
 		s.b.laggard.Store(s)
 	}
 	switch {

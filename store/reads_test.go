@@ -13,20 +13,22 @@ import (
 )
 
 var (
-	homeDir  = flag.String("home", "", "where the benchmarks keep their home's store, to be made if it is not there; empty = a small one")
-	homeDays = flag.Int("days", 40, "how many days -home has, of its first device a year")
+	homeDir     = flag.String("home", "", "where the benchmarks keep their home's store, to be made if it is not there; empty = nowhere")
+	homeDevices = flag.Int("devices", 4, "how many devices it has")
+	homeDays    = flag.Int("days", 2, "how many days")
+	homeYear    = flag.Int("year", 35, "how many days of the first device")
 )
 
 // homeNow is when the home of the benchmarks is looked at.
 var homeNow = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
-// benchmarkHome is a store with days of 50 devices, a year of the first, and ten
-// hours of today that are not merged yet.
+// benchmarkHome is a store with some days, more of the first device, and ten hours
+// of today that are not merged yet.
 func benchmarkHome(b *testing.B) *store.Store {
-	h := &storetest.Home{Devices: 50, Every: 10 * time.Second}
-	dir, days, year := *homeDir, *homeDays, 365
+	h := &storetest.Home{Devices: *homeDevices, Every: 10 * time.Second}
+	dir, days, year := *homeDir, *homeDays, *homeYear
 	if dir == "" {
-		dir, days, year, h.Devices = b.TempDir(), 2, 35, 4
+		dir = b.TempDir()
 	}
 	o := store.Options{Dir: dir, Commit: 0}
 	if _, err := os.Stat(filepath.Join(dir, "gateway.db")); err != nil {

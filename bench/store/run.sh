@@ -1,11 +1,21 @@
 #!/bin/sh
 # Measures what a home's history costs a disk; see README.md. Run it as root.
 #   bench/store/run.sh [--minutes 10] [--quick] [--json] [--dir DIR] [--mount OPTIONS] [part...]
+#   bench/store/run.sh reads [-devices 50] [-days 40] [-year 365]   (needs no root)
 # Parts: ours-1s ours-5s sqlite influxdb victoriametrics codec (all, if none is
 # named), and writer, which shows what ext4 adds to a log's own bytes.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
+
+if [ "${1:-}" = reads ]; then
+	shift
+	cd "$here/../.."
+	home=$(mktemp -d)
+	trap 'rm -rf "$home"' EXIT
+	go test -run '^$' -bench Reads -benchtime 200x -timeout 1h ./store -args -home "$home/data" -devices 50 -days 40 -year 365 "$@"
+	exit
+fi
 
 [ "$(id -u)" = 0 ] || { echo "store: it makes and mounts disks: run it as root" >&2; exit 1; }
 for need in go mkfs.ext4 dumpe2fs debugfs losetup mount; do

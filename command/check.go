@@ -34,7 +34,7 @@ func check(dev registry.Device, r Request) (order, *refusal) {
 	var o order
 	for _, s := range lastOfEachName(r.Set) {
 		p := dev.Description.Point(s.Name)
-		if no := checkPoint(dev.ID, s.Name, p); no != nil {
+		if no := checkPoint(dev, s.Name, p); no != nil {
 			return order{}, no
 		}
 		v, err := resolve(p, s)
@@ -76,13 +76,18 @@ func longestName(set []Setting) (n int) {
 	return n
 }
 
-func checkPoint(device, name string, p *protocol.Point) *refusal {
+func checkPoint(dev registry.Device, name string, p *protocol.Point) *refusal {
 	switch {
+	case p == nil && len(dev.Description.Points()) == 0:
+		return refuse(Unsupported, "%s has not said yet what it has: it must connect once", dev.ID)
 	case p == nil && strings.Contains(name, "/"):
 		component, attribute, _ := strings.Cut(name, "/")
-		return refuse(Unsupported, "%s has no %q of a component %q", device, attribute, component)
+		return refuse(Unsupported, "%s has no %q of a component %q", dev.ID, attribute, component)
 	case p == nil:
-		return refuse(Unsupported, "%s has no component %q, or one that is set by its attributes (hearthgate device show lists them)", device, name)
+		if parts := dev.Description.PointsOf(name); len(parts) > 0 {
+			return refuse(Unsupported, "%s is set by its attributes, such as %s", name, parts[0].Name)
+		}
+		return refuse(Unsupported, "%s has no component %q (hearthgate device show %[1]s lists them)", dev.ID, name)
 	case !p.Settable:
 		return refuse(Unsupported, "%s cannot be set, only read", name)
 	}

@@ -115,7 +115,7 @@ func (s *Service) forMember(m registry.Member, r GroupRequest) ([]Setting, *refu
 	if len(points) == 0 {
 		return []Setting{wish}, refuse(Unsupported, "%s has no %s that can be set", m.Device, m.Name)
 	}
-	return []Setting{wish}, refuse(Invalid, "%s is for none of %s", wish.said(), strings.Join(names, ", "))
+	return []Setting{wish}, refuse(Invalid, "none of %s takes %s", strings.Join(names, ", "), wish.said())
 }
 
 // said is the value that a setting asks for, in words.

@@ -106,7 +106,7 @@ func parseForm(body []byte) (in form, err error) {
 	case err == nil:
 		return in, nil
 	case !errors.As(err, &wrong):
-		return in, fmt.Errorf("not a command: %w", err)
+		return in, fmt.Errorf(`not a command: want an object such as {"set":{"desk/on":true}}: %w`, err)
 	case wrong.Field == "id":
 		return in, fmt.Errorf(`id: want a text in quotes, such as "a1", not a %s`, wrong.Value)
 	}
@@ -147,7 +147,7 @@ func parseSet(raw json.RawMessage, most int) ([]Setting, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New(`set: want an object of names and values, such as {"desk/on":true}`)
+		return nil, errors.New(`set: want an object of names and values, such as {"set":{"desk/on":true}}`)
 	}
 	var set []Setting
 	for d.More() {

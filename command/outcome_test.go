@@ -95,7 +95,7 @@ func TestEveryOutcome(t *testing.T) {
 		}, Unsupported, "attic"},
 		{"no such component", asked(0, setting("heater", protocol.Bool(true))), Unsupported, "heater"},
 		{"no such attribute", asked(0, setting("desk/rgb", protocol.Text("#ffffff"))), Unsupported, "rgb"},
-		{"a light as a whole", asked(0, setting("desk", protocol.Bool(true))), Unsupported, "attributes"},
+		{"a light as a whole", asked(0, setting("desk", protocol.Bool(true))), Unsupported, "desk is set by its attributes, such as desk/on"},
 		{"a sensor", asked(0, setting("temperature", protocol.Int(20))), Unsupported, "temperature"},
 		{"a device that leaves before it is sent", func(h *home) *notes {
 			n := h.ask("x", time.Hour, on)

@@ -40,7 +40,7 @@ what was acknowledged.
     hearthgate-sim --tokens fleet.json --chaos --seed 7
 
   Over TLS, trusting the gateway's own CA:
-    hearthgate-sim --url wss://gateway:8443/device --ca ca.pem --token …
+    hearthgate-sim --url wss://gateway:8443/device --ca ca.crt --token …
 
 Flags:
 `

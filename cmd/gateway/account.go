@@ -107,6 +107,9 @@ func mqttCommand() *cobra.Command {
 			return err
 		}
 		return a.show(out, func(w io.Writer) {
+			if len(out) == 0 {
+				fmt.Fprintln(w, "There are no accounts: only programs on this machine can connect.")
+			}
 			for _, name := range out {
 				fmt.Fprintln(w, name)
 			}

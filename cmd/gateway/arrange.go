@@ -40,6 +40,9 @@ func groupAdd() *cobra.Command {
 			"  hearthgate group add all-covers --kind cover",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 && kind == "" {
+				return usageError{errors.New("say who belongs to it: DEVICE/COMPONENT such as hall-lamp/light, or --kind light")}
+			}
 			a, err := adminOf(c)
 			if err != nil {
 				return err

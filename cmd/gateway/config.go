@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -99,7 +100,7 @@ func (c *Config) settings() []setting {
 		{name: "tls.certificate", doc: "your own certificate (PEM); empty: from the local CA", value: text(&c.TLSCertificate)},
 		{name: "tls.key", doc: "its key (PEM)", value: text(&c.TLSKey)},
 		{name: "mqtt.listen", doc: "address of the embedded broker; empty: no embedded broker", value: address(&c.MQTTListen)},
-		{name: "mqtt.broker", doc: "another broker instead: mqtt://host:1883 or mqtts://host:8883", value: text(&c.MQTTBroker)},
+		{name: "mqtt.broker", doc: "another broker instead: mqtt://host:1883 or mqtts://host:8883", value: brokerURL{&c.MQTTBroker}},
 		{name: "mqtt.user", doc: "our account there", value: text(&c.MQTTUser)},
 		{name: "mqtt.password", doc: "its password (better in the environment than here)", value: text(&c.MQTTPassword), secret: true},
 		{name: "mqtt.ca", doc: "CA certificates to trust for mqtts (PEM); empty: the system's", value: text(&c.MQTTCA)},
@@ -246,6 +247,21 @@ func (v addressValue) Set(s string) error {
 	return nil
 }
 func (v addressValue) String() string { return *v.p }
+
+// brokerURL is mqtt://host:1883 and the like. What is wrong is not repeated, it may
+// hold a password.
+type brokerURL struct{ p *string }
+
+func (v brokerURL) Set(s string) error {
+	if s != "" {
+		if u, err := url.Parse(s); err != nil || u.Hostname() == "" || defaultPorts[u.Scheme] == "" {
+			return errors.New("want mqtt://host:1883 or mqtts://host:8883")
+		}
+	}
+	*v.p = s
+	return nil
+}
+func (v brokerURL) String() string { return *v.p }
 
 // topic is levels of a topic without wildcards.
 type topic struct{ p *string }

@@ -72,7 +72,8 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 func TestWrongConfigurationNamesThePlace(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"unknown key":      {"listen:\n  htps: x:1\n", ":2:3: unknown setting listen.htps; did you mean listen.https?"},
-		"unknown group":    {"lisen:\n  https: x:1\n", ":1:1: unknown setting lisen"},
+		"unknown group":    {"lisen:\n  https: x:1\n", ":1:1: unknown setting lisen; did you mean listen?"},
+		"no scheme":        {"mqtt:\n  broker: 192.168.1.10\n", ":2:11: mqtt.broker: want mqtt://host:1883"},
 		"word for a group": {"mqtt: off\n", ":1:7: mqtt is a group; its settings come below it, indented, such as mqtt.base_topic"},
 		"bad place":        {"store:\n  log: paper\n", ":2:8: store.log: want one of file, bolt"},
 		"bad duration":     {"store:\n  commit: soon\n", ":2:11: store.commit: want a duration such as 500ms"},

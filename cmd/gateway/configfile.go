@@ -164,6 +164,10 @@ func (w *walker) suggestion(name string) string {
 		if d := distance(s, name); d < at || d == at && s < best {
 			best, at = s, d
 		}
+		group, _, _ := strings.Cut(s, ".")
+		if d := distance(group, name); d < at && 2*d < len(name) { // short words are near to all
+			best, at = group, d
+		}
 	}
 	if best == "" || at > 3 {
 		return " (hearthgate config --example shows them all)"

@@ -197,10 +197,18 @@ func showLog(c *cobra.Command, a *admin, device string) error {
 	})
 }
 
+// stateText says since when, if the device was ever there.
+func stateText(d shownDevice) string {
+	if d.Since == 0 {
+		return d.State
+	}
+	return d.State + " for " + ago(d.Since)
+}
+
 func printDevice(w io.Writer, d shownDevice) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
-		{"id", d.ID}, {"name", d.Name}, {"area", d.Area}, {"state", d.State + " for " + ago(d.Since)},
+		{"id", d.ID}, {"name", d.Name}, {"area", d.Area}, {"state", stateText(d)},
 		{"model", d.Manufacturer + " " + d.Model}, {"firmware", d.Firmware},
 	} {
 		if row[1] != "" && row[1] != " " {

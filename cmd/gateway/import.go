@@ -214,7 +214,7 @@ func (im *importRun) print(w io.Writer) {
 		fmt.Fprintf(w, ", %d were there already", im.sum.Repeated)
 	}
 	if im.sum.Bad > 0 {
-		fmt.Fprintf(w, ", %d bad lines were left out", im.sum.Bad)
+		fmt.Fprintf(w, ", bad lines left out: %d", im.sum.Bad)
 	}
 	fmt.Fprintln(w, ".")
 	switch n := len(im.sum.Created); {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -79,10 +80,14 @@ func rootCommand() *cobra.Command {
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usageError{err}
+			err := check(c, args)
+			if err == nil {
+				return nil
 			}
-			return nil
+			if strings.Contains(err.Error(), "arg(s)") { // cobra counts them; their names say more
+				err = fmt.Errorf("want %s, found %q", strings.TrimSuffix(c.UseLine(), " [flags]"), args)
+			}
+			return usageError{err}
 		}
 	}
 	for _, sub := range c.Commands() {

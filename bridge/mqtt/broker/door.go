@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -87,6 +88,9 @@ func (b *Broker) serve(p *peer) {
 	defer c.rescue()
 	if p.role != gateway {
 		if err := p.readConnect(); err != nil {
+			if len(p.head) == 0 && errors.Is(err, io.EOF) {
+				return // somebody looked whether the port answers, as hearthgate doctor does
+			}
 			b.refused.Add(1)
 			b.say(&b.strangers, "refused an MQTT client before it was one", "address", p.address, "error", err)
 			return

@@ -92,14 +92,15 @@ func sayAtRandom(t *testing.T, s *store.Store, r *rand.Rand, seq uint64, model m
 		}
 		model[k][at.UnixNano()] = v
 	}
-	if _, err := s.Append(e, store.Measured, nil); err != nil {
-		t.Fatal(err)
-	}
-	if r.IntN(20) == 0 { // sent again, which changes nothing
+	all := []*store.Entry{e}
+	if r.IntN(20) == 0 && e.Kind == store.Telemetry { // sent again, which changes nothing
 		again := *e
 		again.Records = slices.Clone(e.Records)
-		if e.Kind == store.Telemetry {
-			_, _ = s.Append(&again, store.Measured, nil)
+		all = append(all, &again)
+	}
+	for _, e := range all {
+		if _, err := s.Append(e, store.Measured, nil); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

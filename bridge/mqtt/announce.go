@@ -184,7 +184,7 @@ func (b *Bridge) gather(now time.Time) {
 		}
 	}
 	for id, t := range p.told {
-		if now.Sub(t) > b.settle {
+		if now.Sub(t) >= b.settle { // what waited for that is due at that moment
 			delete(p.told, id)
 		}
 	}

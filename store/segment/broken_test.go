@@ -1,7 +1,6 @@
 package segment_test
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -187,7 +186,7 @@ func TestWhatWasLetGoOfIsNoDamage(t *testing.T) {
 			before = number
 			return true
 		}); err != nil || before != uint64(n) || len(h.damaged) > 0 {
-			t.Fatal(fmt.Sprintf("after %d: read up to %d, %v, damage %v", n, before, err, h.damaged))
+			t.Fatalf("after %d: read up to %d, %v, damage %v", n, before, err, h.damaged)
 		}
 	}
 	if holes == 0 {

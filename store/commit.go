@@ -101,6 +101,9 @@ func (s *Store) turn() (wait time.Duration, end bool) {
 		}
 	}
 	if !closing && s.logFull() {
+		if s.sealMoved.Swap(false) { // slow, not gone
+			s.awaitsNot()
+		}
 		if !due.IsZero() && !due.After(now) {
 			s.awaits(now)
 		}

@@ -167,3 +167,11 @@ func Hide(s *Store, hidden bool) {
 		s.file.path = s.dir
 	}
 }
+
+// OpenSlow is OpenSmall whose database takes in little at a time, each after wait.
+func OpenSlow(o Options, wait func()) (*Store, error) {
+	s := newStore(o)
+	s.segmentSize, s.sealBytes, s.mostUnsealed, s.sealAtOnce = 64<<10, 1<<20, 1<<20, 64<<10
+	s.file.fault = func() error { wait(); return nil }
+	return s.open()
+}

@@ -93,7 +93,7 @@ func (s *Store) openAll() error {
 func newStore(o Options) *Store {
 	s := &Store{
 		dir: o.Dir, commit: o.Commit, retain: retainOf(o), logIn: o.LogIn, log: o.Log, words: newWords(),
-		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, mostUnsealed: mostUnsealed, logBudget: logBudget,
+		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, sealAtOnce: sealAtOnce, mostUnsealed: mostUnsealed, logBudget: logBudget,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		cursors: map[string]*cursor{}, devices: map[string]*device{}, tables: map[string]*table{},
 		health: Health{Healthy: true},

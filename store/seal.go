@@ -202,6 +202,7 @@ func (s *Store) trySeal(job *sealing) error {
 			return err
 		}
 		s.seal.read, s.seal.pos = to.read, to.pos
+		s.sealMoved.Store(true)
 		s.tails.Lock()
 		s.tails.sealed = to.pos
 		s.tails.unsealed.drop(to.read)
@@ -251,7 +252,7 @@ func (s *Store) unsealedRecords(to uint64) (all []numbered, end bool, err error)
 	bytes := 0
 	end = true
 	err = s.journal.Scan(from, func(number uint64, payload []byte) bool {
-		if number > to || bytes >= sealAtOnce {
+		if number > to || bytes >= s.sealAtOnce {
 			end = number > to
 			return false
 		}

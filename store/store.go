@@ -167,6 +167,7 @@ type Store struct {
 	fs           segment.FS // the data directory
 	segmentSize  int64
 	sealBytes    int64
+	sealAtOnce   int
 	mostUnsealed int64
 	logBudget    int64
 	logEpoch     uint64 // of the log's files
@@ -221,6 +222,8 @@ type Store struct {
 	// Owned by the sealer, the channels aside.
 	seal     sealer
 	sealBusy atomic.Bool // the sealer has something to do; the committer sets it
+
+	sealMoved atomic.Bool // it took some in since the committer looked
 }
 
 // Health is how the store is. Healthy is false from the first commit that

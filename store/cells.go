@@ -10,6 +10,16 @@ import (
 // each time with other names, pushes out its own oldest and nobody else's.
 const maxCells = 2048
 
+// A cell is the newest value of one name. The committer owns staged; newest is
+// what others may see, guarded by Store.values and written by the committer.
+type cell struct {
+	newest Newest
+	shown  bool
+	ahead  bool // newest was shown from memory and is not of the log
+	staged Newest
+	known  bool
+}
+
 // cell is the one of a name, made if it is new. When there is no room the
 // eighth that was heard of longest ago is forgotten; their history stays. The
 // caller is the committer.

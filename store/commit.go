@@ -7,12 +7,6 @@ const (
 	cursorsEvery    = 5 * time.Second      // likewise
 	retryEvery      = time.Second          // after a commit that failed
 	longestRest     = 5 * time.Millisecond // between two commits
-
-	// clockStep, in ms, is by how much an entry must have been received before
-	// its predecessor to show that the clock was set back in between. Then the
-	// times of the two say nothing about their order, but the log does: a value
-	// of now must not lose against one that seems to come from the future.
-	clockStep = 10_000
 )
 
 // committer is what the one goroutine that writes keeps to itself.
@@ -248,7 +242,7 @@ func (s *Store) stageEntry(d *device, e *Entry, changed []*cell) []*cell {
 			continue
 		}
 		c := s.cell(d, r.Name)
-		if c.known && r.Time < c.staged.Time && e.Received >= c.staged.Received-clockStep {
+		if c.known && c.staged.supersedes(r.Time, e.Received) {
 			r.Late = true
 			continue
 		}

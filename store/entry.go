@@ -232,6 +232,17 @@ func (r *entryReader) entry(e *Entry, prev int64) (wanted bool) {
 	has := r.byte()
 	device, known := r.word()
 	e.Device = device
+	r.about(e, has, prev)
+	wanted = known && (r.only == "" || device == r.only)
+	if has&hasRecords != 0 {
+		r.records(e, wanted)
+	}
+	return wanted
+}
+
+// about reads what an entry has besides its device and its records. It was
+// received so long after prev.
+func (r *reader) about(e *Entry, has byte, prev int64) {
 	e.Received = prev + r.varint()
 	if has&hasBoot != 0 {
 		copy(e.Boot[:], r.take(len(e.Boot)))
@@ -249,11 +260,6 @@ func (r *entryReader) entry(e *Entry, prev int64) (wanted bool) {
 	if has&hasStep != 0 {
 		e.Step = r.varint()
 	}
-	wanted = known && (r.only == "" || device == r.only)
-	if has&hasRecords != 0 {
-		r.records(e, wanted)
-	}
-	return wanted
 }
 
 func (r *entryReader) records(e *Entry, wanted bool) {

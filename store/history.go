@@ -3,11 +3,9 @@ package store
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"time"
 
-	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store/chunk"
 	"github.com/hearthgate/hearthgate/store/history"
 	"github.com/hearthgate/hearthgate/store/rollup"
@@ -97,7 +95,7 @@ func (s *Store) historyDamaged(where string, err error) {
 // samples (0 = all), the earliest.
 func (s *Store) History(ctx context.Context, device, name string, from, to time.Time, limit int) ([]Sample, error) {
 	q := history.Query{Device: device, Name: name, From: nanos(from), To: nanos(to)}
-	new, err := s.freshOf(device, name, q.From, q.To)
+	unsealed, err := s.freshOf(device, name, q.From, q.To)
 	if err != nil {
 		return nil, err
 	}
@@ -105,15 +103,15 @@ func (s *Store) History(ctx context.Context, device, name string, from, to time.
 		limit = math.MaxInt
 	}
 	places := mostDamagedPlaces
-	return s.samplesAround(ctx, q, new, limit, &places)
+	return s.samplesAround(ctx, q, unsealed, limit, &places)
 }
 
 // mostDamagedPlaces of the file's structure are read around.
 const mostDamagedPlaces = 64
 
 // samplesAround is samples that leaves out the days which cannot be read.
-func (s *Store) samplesAround(ctx context.Context, q history.Query, new []fresh, limit int, places *int) ([]Sample, error) {
-	all, err := s.samples(ctx, q, new, limit)
+func (s *Store) samplesAround(ctx context.Context, q history.Query, unsealed []fresh, limit int, places *int) ([]Sample, error) {
+	all, err := s.samples(ctx, q, unsealed, limit)
 	if err == nil || !corrupt(err) {
 		return all, err
 	}
@@ -123,24 +121,24 @@ func (s *Store) samplesAround(ctx context.Context, q history.Query, new []fresh,
 		return nil, nil
 	}
 	q.To, middle = middle, q.To
-	all, err = s.samplesAround(ctx, q, new, limit, places)
+	all, err = s.samplesAround(ctx, q, unsealed, limit, places)
 	if err != nil || len(all) == limit {
 		return all, err
 	}
 	q.From, q.To = q.To, middle
-	rest, err := s.samplesAround(ctx, q, new, limit-len(all), places)
+	rest, err := s.samplesAround(ctx, q, unsealed, limit-len(all), places)
 	return append(all, rest...), err
 }
 
 // samples reads a page at a time.
-func (s *Store) samples(ctx context.Context, q history.Query, new []fresh, limit int) (kept []Sample, err error) {
+func (s *Store) samples(ctx context.Context, q history.Query, unsealed []fresh, limit int) (kept []Sample, err error) {
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		more = false
 		page := min(limit, len(kept)+pageOfSamples)
-		err := s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
+		err := s.seeHistory(unsealed, func(r *history.Reader, fresh []Sample) {
 			q.Fresh = fresh
 			for all := range r.Samples(q) {
 				n := min(len(all), page-len(kept))
@@ -172,11 +170,11 @@ func join(all, more []Sample) []Sample {
 // for is not kept any more, longer ones. Each says its start and end.
 func (s *Store) Rows(ctx context.Context, device, name string, from, to time.Time, level Level) (rows []Row, err error) {
 	q := history.Query{Device: device, Name: name, From: nanos(from), To: nanos(to)}
-	new, err := s.freshOf(device, name, math.MinInt64, math.MaxInt64) // late ones count in rows of their time
+	unsealed, err := s.freshOf(device, name, math.MinInt64, math.MaxInt64) // late ones count in rows of their time
 	if err != nil {
 		return nil, err
 	}
-	err = s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
+	err = s.seeHistory(unsealed, func(r *history.Reader, fresh []Sample) {
 		q.Fresh = fresh
 		rows = readRows(ctx, r, q, level)
 	})
@@ -206,11 +204,11 @@ const mostOfChart = 20_000
 // many are kept: samples, or rows of the coarsest level that has them.
 func (s *Store) Chart(ctx context.Context, device, name string, from, to time.Time, width int) (c Chart, err error) {
 	q := history.Query{Device: device, Name: name, From: nanos(from), To: nanos(to)}
-	new, err := s.freshOf(device, name, math.MinInt64, math.MaxInt64)
+	unsealed, err := s.freshOf(device, name, math.MinInt64, math.MaxInt64)
 	if err != nil {
 		return c, err
 	}
-	err = s.seeHistory(new, func(r *history.Reader, fresh []Sample) {
+	err = s.seeHistory(unsealed, func(r *history.Reader, fresh []Sample) {
 		q.Fresh = fresh
 		c.Level = r.Pick(q, max(width, 1))
 		if c.Level == Raw {
@@ -238,160 +236,4 @@ func nanos(t time.Time) int64 {
 		return math.MaxInt64
 	}
 	return t.UnixNano()
-}
-
-// Export calls f for each record with from <= time < to of a device ("" = all),
-// in bounded reads: day by day (UTC, of the record's time), within a day device by
-// device, each in the order of the log. Uncertain entries are left out. While
-// nothing can be sealed, what is in the log alone comes last.
-func (s *Store) Export(ctx context.Context, device string, from, to time.Time, f func(e *Entry, r *protocol.Record) error) error {
-	if s.cannotSeal() == nil {
-		_ = s.Snapshot(ctx, func(int64, io.WriterTo) error { return nil }) // it begins with sealing
-	}
-	x := export{s: s, device: device, from: nanos(from), to: nanos(to), f: f}
-	if err := x.holdLog(); err != nil {
-		return err
-	}
-	var place history.Place
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		page, err := x.page(&place, &more)
-		if err != nil {
-			return err
-		}
-		for _, e := range page {
-			if err := x.each(e); err != nil {
-				return err
-			}
-		}
-	}
-	return x.rest(ctx)
-}
-
-// export is one Export under way.
-type export struct {
-	s        *Store
-	device   string
-	from, to int64
-	f        func(e *Entry, r *protocol.Record) error
-
-	sealed Position // what is behind it comes from the log
-	head   Position
-	log    []heldRecord
-	known  map[identity]bool // of entries of the log that were sealed since
-	upTo   Position          // all of these are known
-}
-
-// heldRecord is a record of the log, which may be gone when it is needed.
-type heldRecord struct {
-	number  uint64
-	payload []byte
-}
-
-// identity tells entries apart that have records.
-type identity struct {
-	device   string
-	boot     protocol.Boot
-	seq      uint64
-	command  uint64
-	received int64
-}
-
-func identify(e *Entry) identity {
-	return identity{e.Device, e.Boot, e.Seq, e.Command, e.Received}
-}
-
-// holdLog copies what is in the log alone.
-func (x *export) holdLog() error {
-	s := x.s
-	for {
-		s.tails.RLock()
-		all := append(stretches(nil), s.tails.unsealed...)
-		x.sealed, x.head = s.tails.sealed, s.tails.head
-		s.tails.RUnlock()
-		x.upTo, x.log = x.sealed, nil
-		err := s.scanStretches(all, x.from, x.to, func(number uint64, payload []byte) error {
-			x.log = append(x.log, heldRecord{number, payload})
-			return nil
-		})
-		if !errors.Is(err, errElsewhere) {
-			return err
-		}
-	}
-}
-
-// fromLog calls f for the entries held that are behind after and up to to.
-func (x *export) fromLog(after, to Position, f func(e *Entry) error) error {
-	rr := recordReader{only: x.device, mean: x.s.words.of}
-	for _, r := range x.log {
-		found, _ := x.s.entries(&rr, r.number, r.payload)
-		for _, e := range found {
-			if e.Pos > after && e.Pos <= to {
-				if err := f(e); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// page reads some of what is sealed, and leaves out what was not at the beginning.
-func (x *export) page(place *history.Place, more *bool) (page []*Entry, err error) {
-	err = x.s.file.view(func(tx *bolt.Tx) error {
-		sealed, _, err := getSealed(tx)
-		if err != nil {
-			return err
-		}
-		if now := min(sealed, x.head); now > x.upTo {
-			if x.known == nil {
-				x.known = map[identity]bool{}
-			}
-			_ = x.fromLog(x.upTo, now, func(e *Entry) error {
-				x.known[identify(e)] = true
-				return nil
-			})
-			x.upTo = now
-		}
-		r := history.Reader{Tx: tx, Damage: x.s.historyDamaged}
-		*place, *more, err = r.Frames(x.device, x.from, x.to, *place, pageOfSamples, func(device string, f chunk.Frame) error {
-			e := &Entry{Kind: Telemetry, Device: device, Boot: f.Boot, Seq: f.Seq, Received: f.Received, Command: f.Command, Records: f.Records}
-			if f.Command != 0 {
-				e.Kind = Result
-			}
-			if !x.known[identify(e)] {
-				page = append(page, e)
-			}
-			return nil
-		})
-		return err
-	})
-	return page, err
-}
-
-// rest gives what was in the log alone at the beginning.
-func (x *export) rest(ctx context.Context) error {
-	return x.fromLog(x.sealed, x.head, func(e *Entry) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return x.each(e)
-	})
-}
-
-// each calls f for the records of e that are inside.
-func (x *export) each(e *Entry) error {
-	if e.Uncertain {
-		return nil
-	}
-	for i := range e.Records {
-		if r := &e.Records[i]; r.Time >= x.from && r.Time < x.to {
-			if err := x.f(e, r); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -56,23 +56,7 @@ func (r *olderReader) entry(e *Entry, prev int64) {
 	e.Kind = Kind(r.byte())
 	has := r.byte()
 	e.Device = r.text()
-	e.Received = prev + r.varint()
-	if has&hasBoot != 0 {
-		copy(e.Boot[:], r.take(len(e.Boot)))
-	}
-	if has&hasSeq != 0 {
-		e.Seq = r.uvarint()
-	}
-	if has&hasCommand != 0 {
-		e.Command = r.uvarint()
-	}
-	e.Uncertain = has&isUncertain != 0
-	if has&hasPresence != 0 {
-		e.Presence = r.presence()
-	}
-	if has&hasStep != 0 {
-		e.Step = r.varint()
-	}
+	r.about(e, has, prev)
 	if has&hasRecords == 0 {
 		return
 	}

@@ -335,29 +335,6 @@ func (s *Store) loadSealed(tx *bolt.Tx) error {
 	return nil
 }
 
-// replayEntry brings a device up to date with an entry of the log.
-func (s *Store) replayEntry(e *Entry) {
-	if e.Device == "" {
-		return
-	}
-	d := s.device(e.Device)
-	for _, c := range s.stageEntry(d, e, nil) {
-		c.newest, c.shown = c.staged, true
-	}
-	if e.Kind == Presence {
-		p := e.Presence
-		d.presence = &p
-	}
-	if e.Seq > 0 && (e.Kind == Telemetry || e.Kind == Refused) {
-		b := d.boot(e.Boot)
-		if b == nil {
-			b = d.name(e.Boot)
-		}
-		seq := max(b.last, e.Seq)
-		b.last, b.durable, b.staged = seq, seq, seq
-	}
-}
-
 // Close commits what waits, saves the cursors and closes the file.
 func (s *Store) Close() error {
 	s.mu.Lock()

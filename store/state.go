@@ -146,6 +146,18 @@ type Newest struct {
 	Received int64 // ms since 1970
 }
 
+// clockStep, in ms, is by how much an entry must have been received before
+// its predecessor to show that the clock was set back in between. Then the
+// times of the two say nothing about their order, but the log does: a value
+// of now must not lose against one that seems to come from the future.
+const clockStep = 10_000
+
+// supersedes reports whether n stays the newest although a value of that time was
+// received behind it: late data never overwrites a newer value.
+func (n *Newest) supersedes(time, received int64) bool {
+	return time < n.Time && received >= n.Received-clockStep
+}
+
 // Newest are the newest values of a device, in the order of their names. Records
 // that are Late or Unfit or of an Uncertain entry never get here.
 func (s *Store) Newest(device string) []Newest {

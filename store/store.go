@@ -6,10 +6,12 @@
 // acknowledged. Everything that goes out is a reader with a named cursor.
 // Callers see nothing of how it is written; FORMAT.md tells that.
 //
-// Where to look: append.go is the queue in front of the disk, commit.go the one
-// goroutine that commits, record.go and entry.go the bytes, journal.go the two
-// places that the log may have, tail.go the readers, seal.go the way from the log
-// into the history, history.go the look back, and file.go the database.
+// Where to look: append.go is the way in, queue.go what waits for the disk and for
+// how long, commit.go the one goroutine that commits, record.go and entry.go the
+// bytes, journal.go the two places that the log may have, show.go and tail.go what
+// readers see, seal.go the way from the log into the history, history.go and
+// export.go the look back, memory.go the time without a disk, open.go and replay.go
+// the start, and file.go the database.
 package store
 
 import (

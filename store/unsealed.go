@@ -53,59 +53,6 @@ func (s *stretch) see(e *Entry) {
 
 func newStretch() stretch { return stretch{earliest: 1<<63 - 1, latest: -1 << 63} }
 
-// replayRecord brings everything up to date with a record.
-func (s *Store) replayRecord(number uint64, payload []byte) error {
-	c := &s.committer
-	rr := recordReader{mean: s.words.of}
-	at := newStretch()
-	err := rr.each(payload, func(p *part) error {
-		switch p.kind {
-		case partEntries:
-			for _, e := range p.entries {
-				s.replayEntry(e)
-				at.see(e)
-			}
-		case partRow:
-			s.table(p.name).rows[p.key] = append([]byte(nil), p.value...)
-		case partNoRow:
-			delete(s.table(p.name).rows, p.key)
-		case partCursor:
-			s.cursors[p.name] = &cursor{name: p.name, pos: p.pos, durable: p.pos}
-		case partNoCursor:
-			delete(s.cursors, p.name)
-		case partForgotten:
-			delete(s.devices, p.name)
-			c.unforgotten = append(c.unforgotten, p.name)
-		case partBoots:
-			d := s.device(p.name)
-			d.changed = true
-			d.boots = d.boots[:0]
-			for _, b := range p.boots {
-				d.boots = append(d.boots, &b)
-			}
-		case partWords:
-			for i, text := range p.texts {
-				s.words.learn(p.edition, p.number+uint32(i), text, number)
-			}
-		}
-		return nil
-	})
-	if err == nil && rr.missing > 0 {
-		err = errWord
-	}
-	if err != nil {
-		s.recordDamaged(number, err)
-	}
-	s.words.mention(rr.edition, number)
-	c.next = max(c.next, rr.end)
-	c.unsealed += int64(len(payload))
-	if rr.end > rr.pos {
-		at.first, at.last, at.end, at.bytes = number, number, rr.end, len(payload)
-		s.tails.unsealed.add(at)
-	}
-	return nil
-}
-
 // errElsewhere: what was in the log alone a moment ago is sealed, and gone from it.
 var errElsewhere = errors.New("sealed meanwhile")
 

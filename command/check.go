@@ -18,8 +18,8 @@ func refuse(o Outcome, format string, args ...any) *refusal {
 	return &refusal{o, fmt.Sprintf(format, args...)}
 }
 
-// order is a request that passed the checks.
-type order struct {
+// checked is a request that passed the checks.
+type checked struct {
 	set       []Setting         // values resolved, each name once
 	records   []protocol.Record // the same for the device
 	momentary bool              // must not happen twice
@@ -27,19 +27,19 @@ type order struct {
 }
 
 // check holds a request against what the device says it is.
-func check(dev registry.Device, r Request) (order, *refusal) {
+func check(dev registry.Device, r Request) (checked, *refusal) {
 	if no := checkForm(r); no != nil {
-		return order{}, no
+		return checked{}, no
 	}
-	var o order
+	var o checked
 	for _, s := range lastOfEachName(r.Set) {
 		p := dev.Description.Point(s.Name)
 		if no := checkPoint(dev, s.Name, p); no != nil {
-			return order{}, no
+			return checked{}, no
 		}
 		v, err := resolve(p, s)
 		if err != nil {
-			return order{}, refuse(Invalid, "%v", err)
+			return checked{}, refuse(Invalid, "%v", err)
 		}
 		o.set = append(o.set, Setting{Name: s.Name, Value: v})
 		o.records = append(o.records, protocol.Record{Name: s.Name, Value: v})
@@ -124,7 +124,7 @@ func lastOfEachName(set []Setting) []Setting {
 const smallFrame = 512
 
 // checkSize refuses what the device could not receive.
-func checkSize(dev registry.Device, o order) *refusal {
+func checkSize(dev registry.Device, o checked) *refusal {
 	atMost := 64
 	for _, s := range o.set {
 		atMost += 16 + len(s.Name) + len(s.Value.AsText())

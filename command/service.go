@@ -233,10 +233,10 @@ func (s *Service) giveRefusal(c *command, no *refusal) {
 	s.later = append(s.later, func() { s.give(c) })
 }
 
-func (s *Service) check(r Request) (order, *refusal) {
+func (s *Service) check(r Request) (checked, *refusal) {
 	dev, ok := s.registry.Get(r.Device)
 	if !ok {
-		return order{}, noDevice(r.Device)
+		return checked{}, noDevice(r.Device)
 	}
 	return check(dev, r)
 }

@@ -72,7 +72,7 @@ func (d *Doorbell) settings() []protocol.Record {
 
 // Command implements Model.
 func (d *Doorbell) Command(_ time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"chime":  press(func() { d.Chimes++ }),
 		"volume": setNumber(0, 100, func(v float64) { d.volume = v }),
 		"melody": setWord(melodies, func(m string) { d.melody = m }),

@@ -95,7 +95,7 @@ func (d *Drive) state() []protocol.Record {
 // Command implements Model.
 func (d *Drive) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
 	d.move(now)
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		d.name + "/position": setNumber(0, 100, func(p float64) { d.target = p }),
 		d.name + "/action": setWord([]string{"open", "close", "stop"}, func(a string) {
 			d.target = map[string]float64{"open": 100, "close": 0, "stop": d.position}[a]

@@ -58,7 +58,7 @@ func (f *Fan) state() []protocol.Record {
 
 // Command implements Model.
 func (f *Fan) Command(_ time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"fan/on":        setBool(func(on bool) { f.on = on }),
 		"fan/speed":     setNumber(0, 100, func(v float64) { f.speed = round(v, 0) }),
 		"fan/preset":    setWord(fanPresets, func(p string) { f.preset = p }),

@@ -58,7 +58,7 @@ func (g *Garden) Step(now time.Time) []protocol.Record {
 
 // Command implements Model.
 func (g *Garden) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"interval": setNumber(10, 3600, func(s float64) {
 			g.every = time.Duration(s) * time.Second
 			g.next = now.Add(g.every)

@@ -54,7 +54,7 @@ func (l *Lamp) state() []protocol.Record {
 
 // Command implements Model.
 func (l *Lamp) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"light/on":         setBool(func(on bool) { l.on = on }),
 		"light/brightness": setNumber(0, 100, func(v float64) { l.brightness = round(v, 0) }),
 		"light/color_temp": setNumber(2700, 6500, func(v float64) { l.kelvin = round(v, 0) }),

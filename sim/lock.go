@@ -64,7 +64,7 @@ func (l *Lock) report() []protocol.Record {
 
 // Command implements Model.
 func (l *Lock) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"lock/action": setWord([]string{"lock", "unlock"}, func(a string) {
 			l.state, l.goal = a+"ing", a+"ed"
 			l.done = now.Add(2 * time.Second)

@@ -8,15 +8,15 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
-// order is what a model does with one desired value. It checks first and
+// setter is what a model does with one desired value. It checks first and
 // returns what to do, so that a command is carried out whole or not at all.
-type order func(v protocol.Value) (do func(), problem string)
+type setter func(v protocol.Value) (do func(), problem string)
 
-// obey carries out a command by the model's table of orders.
-func obey(set []protocol.Record, orders map[string]order) (protocol.ResultCode, string) {
+// obey carries out a command by the model's table of setters.
+func obey(set []protocol.Record, setters map[string]setter) (protocol.ResultCode, string) {
 	var do []func()
 	for _, r := range set {
-		o, ok := orders[r.Name]
+		o, ok := setters[r.Name]
 		if !ok {
 			return protocol.ResultUnsupported, r.Name + " cannot be set"
 		}
@@ -32,7 +32,7 @@ func obey(set []protocol.Record, orders map[string]order) (protocol.ResultCode, 
 	return protocol.ResultOK, ""
 }
 
-func setBool(f func(bool)) order {
+func setBool(f func(bool)) setter {
 	return func(v protocol.Value) (func(), string) {
 		if !v.IsBool() {
 			return nil, "want true or false"
@@ -41,7 +41,7 @@ func setBool(f func(bool)) order {
 	}
 }
 
-func setNumber(low, high float64, f func(float64)) order {
+func setNumber(low, high float64, f func(float64)) setter {
 	return func(v protocol.Value) (func(), string) {
 		n := v.AsFloat()
 		if !v.IsNumber() || math.IsNaN(n) || n < low || n > high {
@@ -51,7 +51,7 @@ func setNumber(low, high float64, f func(float64)) order {
 	}
 }
 
-func setWord(options []string, f func(string)) order {
+func setWord(options []string, f func(string)) setter {
 	return func(v protocol.Value) (func(), string) {
 		if !v.IsText() || !slices.Contains(options, v.AsText()) {
 			return nil, fmt.Sprintf("want one of %q", options)
@@ -60,6 +60,6 @@ func setWord(options []string, f func(string)) order {
 	}
 }
 
-func press(f func()) order {
+func press(f func()) setter {
 	return func(protocol.Value) (func(), string) { return f, "" }
 }

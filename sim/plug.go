@@ -82,7 +82,7 @@ func (p *Plug) state() []protocol.Record {
 
 // Command implements Model.
 func (p *Plug) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{"socket": setBool(func(on bool) { p.on = on })})
+	code, problem := obey(set, map[string]setter{"socket": setBool(func(on bool) { p.on = on })})
 	if code != protocol.ResultOK {
 		return code, problem, nil
 	}

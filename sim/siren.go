@@ -46,7 +46,7 @@ func (s *Siren) Step(now time.Time) []protocol.Record {
 
 // Command implements Model.
 func (s *Siren) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"siren": setBool(func(on bool) { s.on, s.ends = on, now.Add(time.Minute) }),
 	})
 	if code != protocol.ResultOK {

@@ -118,7 +118,7 @@ func (t *Thermostat) action() []protocol.Record {
 
 // Command implements Model.
 func (t *Thermostat) Command(now time.Time, set []protocol.Record) (protocol.ResultCode, string, []protocol.Record) {
-	code, problem := obey(set, map[string]order{
+	code, problem := obey(set, map[string]setter{
 		"thermostat/mode":   setWord(thermostatModes, func(m string) { t.mode = m }),
 		"thermostat/target": setNumber(5, 30, func(v float64) { t.target = v }),
 	})

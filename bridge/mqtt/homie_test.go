@@ -452,7 +452,7 @@ func TestHomieRefusesRetainedCommands(t *testing.T) {
 			if o.Embedded != nil {
 				// The test's clients have the gateway's rights at this broker; one from
 				// outside is refused by its rules, and the refusal handed over.
-				h.bridge.takeOrder(set, []byte("true"), true)
+				h.bridge.takeHandedOver(set, []byte("true"), true)
 			}
 			if got := c.expectOutcome("hall"); got != "invalid" {
 				t.Errorf("got %s", got)

@@ -177,9 +177,9 @@ func (b *Bridge) takeDirectly(take func(topic string, payload []byte, refused bo
 	}
 }
 
-// takeOrder is takeCommand for what the embedded broker hands over, and the answer
+// takeHandedOver is takeCommand for what the embedded broker hands over, and the answer
 // to what it refused.
-func (b *Bridge) takeOrder(topic string, payload []byte, refused bool) {
+func (b *Bridge) takeHandedOver(topic string, payload []byte, refused bool) {
 	if b.homie.takes(topic) {
 		b.homie.takeSet(topic, payload, refused)
 	} else if !refused {

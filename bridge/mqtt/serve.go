@@ -54,7 +54,7 @@ func (b *Bridge) greet(l *link) error {
 	if err := b.awaitEcho(l); err != nil {
 		return err
 	}
-	b.takeDirectly(b.takeOrder)
+	b.takeDirectly(b.takeHandedOver)
 	more, err := l.subscribe(commands...)
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@
 // the exchange, which keeps it if it is retained, knows from earlier messages who
 // subscribes to the topic (tree.go finds it out) and puts it into their sessions'
 // queues; each connection's writer (conn.go) takes what has gathered there. Commands
-// also go to the gateway, on the goroutine that read them (orders.go).
+// also go to the gateway, on the goroutine that read them (commands.go).
 package broker
 
 import (
@@ -101,7 +101,7 @@ type Broker struct {
 	laggard atomic.Pointer[session] // whose queue is long, for the next who publishes
 
 	exchange exchange
-	orders   orders
+	commands commands
 	guesses  guesses
 
 	mu          sync.Mutex // with no other; guards what follows

@@ -12,7 +12,7 @@ import (
 type exchange struct {
 	mu sync.Mutex // before any session's
 
-	orders []order // by wills, to be handed over once mu is released
+	commands []command // by wills, to be handed over once mu is released
 
 	sessions      map[sessionKey]*session
 	connected     int

@@ -289,6 +289,6 @@ func (x *exchange) lapse(s *session) {
 func (x *exchange) publishWill(b *Broker, w *lastWill, who role) {
 	m := message{payload: w.payload, props: w.props.forwarded, qos: w.qos, retain: w.retain, expires: b.expiryOf(&w.props)}
 	if t, _, _ := x.accept(b, []byte(w.topic), &m, nil, who); t != nil && t.command && !m.retain {
-		x.orders = append(x.orders, order{t.name, w.payload})
+		x.commands = append(x.commands, command{t.name, w.payload})
 	}
 }

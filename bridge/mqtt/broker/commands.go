@@ -2,17 +2,17 @@ package broker
 
 import "sync"
 
-// orders are how commands reach the gateway without a connection in between: the
+// commands is how commands reach the gateway without a connection in between: the
 // goroutine that read one from a client gives it to the gateway by a plain call,
 // after the subscribers of its topic and before the client's PUBACK. So those of
 // one client arrive in its order.
-type orders struct {
+type commands struct {
 	mu   sync.RWMutex // held while take runs, so with no other lock of the broker's
 	take func(topic string, payload []byte, refused bool)
 }
 
-// order is a command that a will gives.
-type order struct {
+// command is one that a will gives.
+type command struct {
 	topic   string
 	payload []byte
 }
@@ -23,25 +23,25 @@ type order struct {
 // only until it returns. One with the retain flag is refused: the broker kept
 // nothing, and take has to see that its sender learns of it.
 func (b *Broker) OnCommand(take func(topic string, payload []byte, refused bool)) {
-	b.orders.mu.Lock()
-	defer b.orders.mu.Unlock()
-	b.orders.take = take
+	b.commands.mu.Lock()
+	defer b.commands.mu.Unlock()
+	b.commands.take = take
 }
 
 func (b *Broker) handOver(topic string, payload []byte, refused bool) {
-	b.orders.mu.RLock()
-	defer b.orders.mu.RUnlock()
-	if b.orders.take != nil {
-		b.orders.take(topic, payload, refused)
+	b.commands.mu.RLock()
+	defer b.commands.mu.RUnlock()
+	if b.commands.take != nil {
+		b.commands.take(topic, payload, refused)
 	}
 }
 
-// unlock releases mu and then hands over what wills ordered while it was held.
+// unlock releases mu and then hands over what wills asked for while it was held.
 func (x *exchange) unlock(b *Broker) {
-	due := x.orders
-	x.orders = nil
+	due := x.commands
+	x.commands = nil
 	x.mu.Unlock()
-	for _, o := range due {
-		b.handOver(o.topic, o.payload, false)
+	for _, c := range due {
+		b.handOver(c.topic, c.payload, false)
 	}
 }

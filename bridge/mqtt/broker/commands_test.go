@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// orderBook writes down what the gateway is given.
-type orderBook struct {
+// commandBook writes down what the gateway is given.
+type commandBook struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (o *orderBook) take(topic string, payload []byte, refused bool) {
+func (o *commandBook) take(topic string, payload []byte, refused bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	line := topic + " " + string(payload)
@@ -23,7 +23,7 @@ func (o *orderBook) take(topic string, payload []byte, refused bool) {
 	o.lines = append(o.lines, line)
 }
 
-func (o *orderBook) read() []string {
+func (o *commandBook) read() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.lines)
@@ -35,7 +35,7 @@ const lampSet, lampCommand = "hearthgate/device/lamp/desk/set", "hearthgate/devi
 // subscriber of the topic gets it as well, and nothing but commands is handed over.
 func TestCommandsAreHandedToTheGateway(t *testing.T) {
 	b, _ := start(t)
-	var book orderBook
+	var book commandBook
 	b.OnCommand(book.take)
 	watcher := connect(t, b)
 	watcher.subscribe(t, "hearthgate/#", 1)
@@ -66,7 +66,7 @@ func TestCommandsAreHandedToTheGateway(t *testing.T) {
 // the gateway learns that somebody tried.
 func TestRetainedCommandsAreHandedOverAsRefused(t *testing.T) {
 	b, _ := start(t)
-	var book orderBook
+	var book commandBook
 	b.OnCommand(book.take)
 	k := dialTCP(t, b.Addr().String())(v5)
 	k.enter(hello{id: "k"})
@@ -122,7 +122,7 @@ func TestCommandsKeepTheirSendersOrder(t *testing.T) {
 // A command may be a client's last will. The gateway answers while it takes it.
 func TestAWillMayBeACommand(t *testing.T) {
 	b, _ := start(t)
-	var book orderBook
+	var book commandBook
 	b.OnCommand(func(topic string, payload []byte, refused bool) {
 		book.take(topic, payload, refused)
 		if !b.PublishNow("hearthgate/device/lamp/result", []byte("done")) {
@@ -170,7 +170,7 @@ func TestOnCommandWaitsForThoseUnderWay(t *testing.T) {
 func TestHomieSetsAreHandedToTheGateway(t *testing.T) {
 	b, _ := start(t)
 	b.rules.homie = "homie"
-	var book orderBook
+	var book commandBook
 	b.OnCommand(book.take)
 	program := connect(t, b)
 	const set = "homie/5/hg-abcd1234-lamp/desk/on/set"

@@ -3,7 +3,6 @@ package protocol
 import (
 	"math"
 	"strconv"
-	"unicode/utf8"
 )
 
 // Kind is the type of a value as it came over the wire.
@@ -140,45 +139,6 @@ func appendFloat(b []byte, f float64, width int) []byte {
 		return strconv.AppendFloat(b, f, 'e', -1, width)
 	}
 	return strconv.AppendFloat(b, f, 'f', -1, width)
-}
-
-// AppendJSON appends v as a JSON value. Integers keep all their digits. The
-// zero Value, NaN and the infinities, which no frame carries, are null.
-func (v Value) AppendJSON(b []byte) []byte {
-	switch {
-	case v.kind == Str:
-		return appendJSONText(b, v.text)
-	case v.kind == None || !v.finite():
-		return append(b, "null"...)
-	}
-	return v.appendPlain(b)
-}
-
-// appendJSONText appends s as a JSON string (RFC 8259 §7).
-func appendJSONText(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r) // a broken byte becomes U+FFFD
-			i += n
-			continue
-		}
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c == '\n':
-			b = append(b, '\\', 'n')
-		case c < ' ' || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
-		i++
-	}
-	return append(b, '"')
 }
 
 // maxExact bounds the integers that a float64 holds exactly.

@@ -39,8 +39,8 @@ func writeChart(w http.ResponseWriter, d registry.Device, name string, c store.C
 // value has besides: min, mean and max of numbers, increase and resets of a
 // counter, on (seconds) of a bool.
 func appendRow(b []byte, r *store.Row) []byte {
-	b = appendSeconds(append(b, `{"t":`...), r.Start)
-	b = appendSeconds(append(b, `,"end":`...), r.End)
+	b = protocol.AppendSeconds(append(b, `{"t":`...), r.Start)
+	b = protocol.AppendSeconds(append(b, `,"end":`...), r.End)
 	b = strconv.AppendInt(append(b, `,"count":`...), int64(r.Count), 10)
 	switch {
 	case r.Numbers > 0:
@@ -51,7 +51,7 @@ func appendRow(b []byte, r *store.Row) []byte {
 		b = protocol.Float(r.Increase).AppendJSON(append(b, `,"increase":`...))
 		b = strconv.AppendInt(append(b, `,"resets":`...), int64(r.Resets), 10)
 	case r.Last.IsBool():
-		b = appendSeconds(append(b, `,"on":`...), r.On)
+		b = protocol.AppendSeconds(append(b, `,"on":`...), r.On)
 	}
 	return append(r.Last.AppendJSON(append(b, `,"last":`...)), '}')
 }

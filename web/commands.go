@@ -39,16 +39,9 @@ func (c caller) Done(r command.Result, confirm func()) {
 // sendCommand takes the JSON of <b>/device/<d>/command. The answer is its
 // outcome; 202 when it has none yet and waits on disk or went on after ?wait.
 func (a *API) sendCommand(w http.ResponseWriter, r *http.Request) error {
-	if a.Commands == nil {
-		return problem(http.StatusServiceUnavailable, "the gateway is not running, so nothing can be sent")
-	}
-	wait, given, err := waitOf(r)
+	body, wait, given, err := a.asked(w, r)
 	if err != nil {
 		return err
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
-	if err != nil {
-		return problem(http.StatusRequestEntityTooLarge, "body: %v", err)
 	}
 	req, err := command.ParseJSON(body)
 	req.Device = r.PathValue("device")
@@ -65,6 +58,24 @@ func (a *API) sendCommand(w http.ResponseWriter, r *http.Request) error {
 	a.Commands.Submit(req, c)
 	return answer(w, r, req, c, wait, given)
 }
+
+// asked reads a request for a command: its body, how long its answer may take, and
+// whether the asker said so.
+func (a *API) asked(w http.ResponseWriter, r *http.Request) (body []byte, wait time.Duration, given bool, err error) {
+	if a.Commands == nil {
+		return nil, 0, false, problem(http.StatusServiceUnavailable, "the gateway is not running, so nothing can be sent")
+	}
+	if wait, given, err = waitOf(r); err != nil {
+		return nil, 0, false, err
+	}
+	if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxCommandBody)); err != nil {
+		return nil, 0, false, problem(http.StatusRequestEntityTooLarge, "body: %v", err)
+	}
+	return body, wait, given, nil
+}
+
+// maxCommandBody is how many bytes a request for a command may have.
+const maxCommandBody = 64 << 10
 
 // plain turns texts into what the description says they are, as an MQTT /set
 // does (?values=text; the command line knows no types).

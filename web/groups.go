@@ -3,7 +3,6 @@ package web
 import (
 	"crypto/rand"
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -188,16 +187,9 @@ func named(id string) string {
 // commandMany submits, and answers with the outcomes of all members; 202 if
 // some have none yet.
 func (a *API) commandMany(w http.ResponseWriter, r *http.Request, submit func(body []byte, to command.Asker) (int, string, error)) error {
-	if a.Commands == nil {
-		return problem(http.StatusServiceUnavailable, "the gateway is not running, so nothing can be sent")
-	}
-	wait, given, err := waitOf(r)
+	body, wait, given, err := a.asked(w, r)
 	if err != nil {
 		return err
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
-	if err != nil {
-		return problem(http.StatusRequestEntityTooLarge, "body: %v", err)
 	}
 	to := crowd{waiting: make(chan []byte, registry.MaxMembers), done: make(chan command.Result, registry.MaxMembers)}
 	outcomes, id, err := submit(body, to)

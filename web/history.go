@@ -140,7 +140,7 @@ func beginSeries(w http.ResponseWriter, device, name string) *series {
 
 func (s *series) samples(all []store.Sample) {
 	s.list("samples", len(all), func(b []byte, i int) []byte {
-		b = appendSeconds(append(b, `{"t":`...), all[i].Time)
+		b = protocol.AppendSeconds(append(b, `{"t":`...), all[i].Time)
 		return append(all[i].Value.AppendJSON(append(b, `,"v":`...)), '}')
 	})
 }
@@ -173,19 +173,7 @@ func unknownName(device, name string, points []*protocol.Point) error {
 }
 
 // seconds writes ns as seconds with at least one decimal and no digit lost.
-func seconds(ns int64) string { return string(appendSeconds(nil, ns)) }
-
-func appendSeconds(b []byte, ns int64) []byte {
-	if ns < 0 {
-		b, ns = append(b, '-'), -ns
-	}
-	b = strconv.AppendInt(b, ns/1e9, 10)
-	frac := strconv.AppendInt(nil, ns%1e9+1e9, 10)[1:]
-	for len(frac) > 1 && frac[len(frac)-1] == '0' {
-		frac = frac[:len(frac)-1]
-	}
-	return append(append(b, '.'), frac...)
-}
+func seconds(ns int64) string { return string(protocol.AppendSeconds(nil, ns)) }
 
 // export streams every record as JSON lines or CSV, in the order of the log.
 // The store is read in pages, so a slow reader holds nothing.
@@ -232,24 +220,12 @@ func jsonLines(w *bufio.Writer) func(*store.Entry, *protocol.Record) error {
 			b = fmt.Appendf(b, `,"seq":%d`, e.Seq)
 		}
 		b = fmt.Appendf(b, `,"received":%d,"n":"%s",`, e.Received, r.Name)
-		b = append(b, valueKey(r.Value)...)
-		b = r.Value.AppendJSON(b)
+		b = r.Value.AppendSenML(b)
 		b = append(b, `,"t":`...)
-		b = append(appendSeconds(b, r.Time), '}', '\n')
+		b = append(protocol.AppendSeconds(b, r.Time), '}', '\n')
 		_, err := w.Write(b)
 		return err
 	}
-}
-
-// valueKey is the SenML label of the value's type (RFC 8428 §4.3).
-func valueKey(v protocol.Value) string {
-	switch {
-	case v.IsBool():
-		return `"vb":`
-	case v.IsText():
-		return `"vs":`
-	}
-	return `"v":`
 }
 
 func csvLines(w *bufio.Writer) func(*store.Entry, *protocol.Record) error {

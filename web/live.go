@@ -68,10 +68,10 @@ func appendLive(b []byte, e *store.Entry) []byte {
 	}
 	for i := range e.Records {
 		r := &e.Records[i]
-		b = fmt.Appendf(b, `{"device":"%s","received":%d,"n":"%s",%s`, e.Device, e.Received, r.Name, valueKey(r.Value))
-		b = r.Value.AppendJSON(b)
+		b = fmt.Appendf(b, `{"device":"%s","received":%d,"n":"%s",`, e.Device, e.Received, r.Name)
+		b = r.Value.AppendSenML(b)
 		b = append(b, `,"t":`...)
-		b = appendSeconds(b, r.Time)
+		b = protocol.AppendSeconds(b, r.Time)
 		if r.Late || r.Unfit || e.Uncertain || e.Again {
 			b = append(b, `,"state":false`...)
 		}

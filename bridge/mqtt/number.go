@@ -1,8 +1,6 @@
 package mqtt
 
 import (
-	"strconv"
-
 	"github.com/hearthgate/hearthgate/internal/decimal"
 	"github.com/hearthgate/hearthgate/protocol"
 )
@@ -31,26 +29,4 @@ func appendNumber(b []byte, v protocol.Value, precision *int) []byte {
 		return append(b, v.String()...)
 	}
 	return decimal.Append(b, v.String(), *precision)
-}
-
-// appendSeconds appends a time in ns as seconds with at least one decimal and
-// as many as it has.
-func appendSeconds(b []byte, ns int64) []byte {
-	if ns < 0 {
-		b = append(b, '-')
-		ns = -ns
-	}
-	b = strconv.AppendInt(b, ns/1e9, 10)
-	b = append(b, '.')
-	var frac [9]byte
-	rest := ns % 1e9
-	for i := 8; i >= 0; i-- {
-		frac[i] = byte('0' + rest%10)
-		rest /= 10
-	}
-	n := 9
-	for n > 1 && frac[n-1] == '0' {
-		n--
-	}
-	return append(b, frac[:n]...)
 }

@@ -106,17 +106,9 @@ func appendRecord(b []byte, r *protocol.Record) []byte {
 		b = append(b, `,"u":`...)
 		b = appendText(b, r.Unit)
 	}
-	switch {
-	case r.Value.IsBool():
-		b = append(b, `,"vb":`...)
-	case r.Value.IsText():
-		b = append(b, `,"vs":`...)
-	default:
-		b = append(b, `,"v":`...)
-	}
-	b = r.Value.AppendJSON(b)
+	b = r.Value.AppendSenML(append(b, ','))
 	b = append(b, `,"t":`...)
-	b = appendSeconds(b, r.Time)
+	b = protocol.AppendSeconds(b, r.Time)
 	return append(b, '}')
 }
 

@@ -193,16 +193,8 @@ func parseJSONLine(text []byte) (l imported, err error) {
 func (l *imported) appendJSON(b []byte) []byte {
 	b = fmt.Appendf(b, `{"line":%d,"device":"%s","boot":"%x","seq":%d,"command":%d,"received":%d,"n":"%s",`,
 		l.Line, l.Device, l.Boot, l.Seq, l.Command, l.Received, l.Record.Name)
-	switch v := l.Record.Value; {
-	case v.IsBool():
-		b = append(b, `"vb":`...)
-	case v.IsText():
-		b = append(b, `"vs":`...)
-	default:
-		b = append(b, `"v":`...)
-	}
-	b = l.Record.Value.AppendJSON(b)
-	return fmt.Appendf(b, ",\"t\":%d.%09d}\n", l.Record.Time/1e9, l.Record.Time%1e9)
+	b = append(l.Record.Value.AppendSenML(b), `,"t":`...)
+	return append(protocol.AppendSeconds(b, l.Record.Time), '}', '\n')
 }
 
 func (l *imported) setBoot(text string) error {

@@ -112,6 +112,8 @@ func value(of any) protocol.Value {
 	switch v := of.(type) {
 	case bool:
 		return protocol.Bool(v)
+	case int64:
+		return protocol.Int(v)
 	case int:
 		return protocol.Int(int64(v))
 	case float64:
@@ -216,7 +218,7 @@ func TestSettings(t *testing.T) {
 		{"number--limit/value", "NaN", "number-limit", nil},
 		{"number--limit/value", " 5", "number-limit", nil},
 		{"number--share/value", "57", "number-share", 0.55},
-		{"number--free/value", "9007199254740993", "number-free", 9007199254740993},
+		{"number--free/value", "9007199254740993", "number-free", int64(9007199254740993)},
 		{"select--program/value", "dry", "select-program", "dry"},
 		{"select--program/value", "Dry", "select-program", nil},
 		{"select--program/value", "wash,dry", "select-program", nil},

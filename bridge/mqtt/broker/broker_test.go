@@ -342,7 +342,9 @@ func TestNobodyTakesAnothersPlace(t *testing.T) {
 	bridge := connect(t, b, inMemory(b), id("bridge"))
 	lost := make(chan error, 1)
 	ann := connect(t, b, from(stranger), as("ann", "secret"), id("ann's phone"),
-		func(o *paho.ClientOptions) { o.SetConnectionLostHandler(func(_ paho.Client, err error) { lost <- err }) })
+		func(o *paho.ClientOptions) {
+			o.SetConnectionLostHandler(func(_ paho.Client, err error) { lost <- err })
+		})
 	connect(t, b, id("bridge"))
 	connect(t, b, id("bridge"), as("ann", "secret"))
 	connect(t, b, id("ann's phone"), as("bob", "other"))

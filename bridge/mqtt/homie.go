@@ -326,9 +326,12 @@ func (h *homieSide) farewell(l *link, clean bool) {
 	} else {
 		last = append(last, h.rootState("lost"))
 	}
-	patience := time.After(farewellTime)
+	patience, end := time.After(farewellTime), time.Now().Add(farewellTime)
 	var sent []paho.Token
 	for _, m := range last {
+		if time.Now().After(end) {
+			return // paho waits, too, while the broker takes nothing
+		}
 		sent = append(sent, l.client.Publish(m.topic, 1, true, m.payload))
 	}
 	for _, t := range sent {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -66,15 +67,15 @@ func takeAll(t *testing.T, tail *store.Tail, from, to int) {
 func TestAReaderFarBehindWhileASegmentBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := segmenttest.New(nil)
-		hang, begun := false, false
-		writes := 0
-		disk.Fault = func(what, _ string) error {
+		var hang, begun atomic.Bool
+		var writes atomic.Int32
+		disk.Fault = func(what, _ string) error { // by the store's goroutines
 			switch {
-			case !hang:
+			case !hang.Load():
 			case what == "open direct":
-				begun = true
-			case what == "write" && begun:
-				if writes++; writes == 2 { // behind the header
+				begun.Store(true)
+			case what == "write" && begun.Load():
+				if writes.Add(1) == 2 { // behind the header
 					time.Sleep(5 * time.Second)
 				}
 			}
@@ -85,8 +86,8 @@ func TestAReaderFarBehindWhileASegmentBegins(t *testing.T) {
 			t.Fatal(err)
 		}
 		tail := lag(t, s, 120)
-		hang = true
-		for seq := uint64(121); !begun || writes < 2; seq++ {
+		hang.Store(true)
+		for seq := uint64(121); writes.Load() < 2; seq++ {
 			e := step{device: "b", seq: seq}.entry()
 			e.Records[0].Value = protocol.Text(strings.Repeat("x", 60_000))
 			if _, err := s.Append(e, store.Now, nil); err != nil {
@@ -121,13 +122,14 @@ func TestTheLogInADatabaseThatFails(t *testing.T) {
 			store.Hide(s, false)
 		}()
 		takeAll(t, tail, 1, 101)
-		r := rand.New(rand.NewPCG(7, 7))
-		s.SetDatabaseFault(func() error {
-			if r.IntN(3) == 0 {
+		var tries atomic.Uint64
+		s.SetDatabaseFault(func() error { // by the store's goroutines
+			if rand.New(rand.NewPCG(7, tries.Add(1))).IntN(3) == 0 {
 				return syscall.EIO
 			}
 			return nil
 		})
+		r := rand.New(rand.NewPCG(7, 0))
 		for seq := uint64(102); seq <= 200; seq++ {
 			if _, err := s.Append(step{device: "a", seq: seq}.entry(), store.Now, nil); err != nil {
 				t.Fatal(err)

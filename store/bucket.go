@@ -74,7 +74,11 @@ func openBucketLog(f *file, after uint64, budget int64, room func() error, bad f
 	})
 	if errors.Is(serr, segment.ErrGone) { // they are missing
 		bad(after+1, serr)
-		serr = l.Scan(l.Extents()[0].First, func(number uint64, payload []byte) bool {
+		all, xerr := l.Extents()
+		if xerr != nil {
+			return nil, xerr
+		}
+		serr = l.Scan(all[0].First, func(number uint64, payload []byte) bool {
 			err = replay(number, payload)
 			return err == nil
 		})
@@ -214,12 +218,12 @@ func (l *bucketLog) Scan(number uint64, f func(number uint64, payload []byte) bo
 }
 
 // Extents are of equally many records.
-func (l *bucketLog) Extents() (all []segment.Extent) {
+func (l *bucketLog) Extents() (all []segment.Extent, err error) {
 	l.mu.Lock()
 	end := l.end
 	l.mu.Unlock()
 	var offsets []uint64
-	_ = l.f.view(func(tx *bolt.Tx) error {
+	err = l.f.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
 		last, _ := c.Last()
 		for k, v := c.First(); k != nil; k, v = c.Seek(numberKey(keyNumber(k) + extentRecords)) {
@@ -238,7 +242,7 @@ func (l *bucketLog) Extents() (all []segment.Extent) {
 		}
 		all[i].Bytes = max(0, int64(to-offset))
 	}
-	return all
+	return all, err
 }
 
 // Release removes records; what fails is tried again the next time.

@@ -71,7 +71,11 @@ func (w *walk) found(format string, args ...any) {
 // sealed record follows the last sealed entry.
 func (s *Store) checkLog(w *walk, sealed uint64) {
 	for err := segment.ErrGone; errors.Is(err, segment.ErrGone); { // what was sealed may be released meanwhile
-		all := s.journal.Extents()
+		var all []segment.Extent
+		if all, err = s.journal.Extents(); err != nil {
+			w.found("log: %v", err)
+			return
+		}
 		if len(all) == 0 {
 			return
 		}

@@ -2,7 +2,7 @@ package store
 
 import (
 	"errors"
-	"path/filepath"
+	"os"
 	"reflect"
 	"sync"
 	"syscall"
@@ -162,9 +162,9 @@ func KeepAll(o Options, now time.Time, counters func(device, name string) (count
 func Hide(s *Store, hidden bool) {
 	s.file.reopening.Lock()
 	defer s.file.reopening.Unlock()
-	s.file.path = filepath.Join(s.dir, "gateway.db")
+	s.file.options.OpenFile = nil
 	if hidden {
-		s.file.path = s.dir
+		s.file.options.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return nil, syscall.EIO }
 	}
 }
 

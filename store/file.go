@@ -88,8 +88,12 @@ func (f *file) open() (err error) {
 // lock does not stay behind. (Closing alone is not enough: the mapping is left.)
 func openBolt(path string, options bolt.Options) (db *bolt.DB, err error) {
 	var opened *os.File
+	through := options.OpenFile
+	if through == nil { // as always but in tests
+		through = os.OpenFile
+	}
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
-		opened, err = os.OpenFile(name, flag, mode)
+		opened, err = through(name, flag, mode)
 		return opened, err
 	}
 	defer func() {

@@ -26,8 +26,9 @@ type journal interface {
 	// segment.ErrGone: the log begins behind number.
 	Scan(number uint64, f func(number uint64, payload []byte) bool) error
 
-	// Extents is what is there, in pieces of some MB.
-	Extents() []segment.Extent
+	// Extents is what is there, in pieces of some MB. An error says that this is
+	// not known now.
+	Extents() ([]segment.Extent, error)
 
 	// Release says that nobody reads the records up to passed any more, and that
 	// those up to sealed may go when the budget is spent.
@@ -59,9 +60,12 @@ func (s *Store) begins(number uint64) (pos Position, err error) {
 // begins at or before it, else the first. Without extents the log is empty. An
 // error says that this is not known now, which is no reason to go on without them.
 func (s *Store) find(pos Position) (all []segment.Extent, i int, at Position, err error) {
-	all = slices.DeleteFunc(s.journal.Extents(), func(x segment.Extent) bool { return x.Last < x.First })
+	if all, err = s.journal.Extents(); err != nil {
+		return nil, 0, 0, err
+	}
+	all = slices.DeleteFunc(all, func(x segment.Extent) bool { return x.Last < x.First })
 	if len(all) == 0 {
-		return nil, 0, 0, s.journal.Scan(1, func(uint64, []byte) bool { return false })
+		return nil, 0, 0, nil
 	}
 	begins := func(i int) Position {
 		p, berr := s.begins(all[i].First)
@@ -187,8 +191,8 @@ func (s *Store) noteDropped() {
 	if s.dropped.Swap(dropped) == dropped {
 		return
 	}
-	extents := s.journal.Extents()
-	if len(extents) == 0 {
+	extents, err := s.journal.Extents()
+	if err != nil || len(extents) == 0 {
 		return
 	}
 	first, err := s.begins(extents[0].First)

@@ -70,10 +70,13 @@ func (s *Store) openBucket(after uint64, replay func(uint64, []byte) error) erro
 func (s *Store) moveLog() error {
 	old := s.journal
 	from := min(s.passed(), s.seal.record) + 1
-	if all := old.Extents(); len(all) > 0 {
+	all, err := old.Extents()
+	if err != nil {
+		return err
+	}
+	if len(all) > 0 {
 		from = max(from, all[0].First)
 	}
-	var err error
 	if s.logIn == Files {
 		err = s.moveToFiles(old, from)
 	} else {

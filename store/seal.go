@@ -246,7 +246,11 @@ type numbered struct {
 // taken in, and says whether these are all.
 func (s *Store) unsealedRecords(to uint64) (all []numbered, end bool, err error) {
 	from := s.seal.read + 1
-	if x := s.journal.Extents(); len(x) > 0 && x[0].First > from {
+	x, err := s.journal.Extents()
+	if err != nil {
+		return nil, false, err
+	}
+	if len(x) > 0 && x[0].First > from {
 		from = x[0].First // what was before is missing, as the start reported
 	}
 	bytes := 0
@@ -303,7 +307,11 @@ func addToHistory(b *history.Batch, e *Entry) {
 // dropWords forgets those that no record uses any more.
 func (s *Store) dropWords() error {
 	first := s.seal.record + 1
-	if all := s.journal.Extents(); len(all) > 0 {
+	all, err := s.journal.Extents()
+	if err != nil {
+		return err
+	}
+	if len(all) > 0 {
 		first = min(first, all[0].First)
 	}
 	gone := s.words.forget(first)

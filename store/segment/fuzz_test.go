@@ -38,7 +38,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		l, h := open(t, segmenttest.New(image), after)
 		last := uint64(0)
-		err := l.Scan(l.Extents()[0].First, func(number uint64, b []byte) bool {
+		err := l.Scan(extents(l)[0].First, func(number uint64, b []byte) bool {
 			if number <= last || number > 30 || string(b) != payload(int(number)) {
 				t.Errorf("record %d behind %d is %.40q", number, last, b)
 			}

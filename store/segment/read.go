@@ -185,13 +185,16 @@ type Extent struct {
 	Bytes       int64  // of them, about
 }
 
-// Extents are the segments of the log, in order.
-func (l *Log) Extents() []Extent {
+// Extents are the segments of the log, in order. ErrClosed.
+func (l *Log) Extents() ([]Extent, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
 	all := make([]Extent, 0, len(l.live))
 	for _, s := range l.live {
 		all = append(all, Extent{s.first, s.last, s.end - headerSpace})
 	}
-	return all
+	return all, nil
 }

@@ -458,7 +458,7 @@ func TestWhatIsOnlySealedGoesWhenTheBudgetIsSpent(t *testing.T) {
 			t.Fatalf("%d bytes", st.Bytes)
 		}
 	}
-	first := l.Extents()[0].First
+	first := extents(l)[0].First
 	if l.Stats().Dropped == 0 || first == 1 {
 		t.Errorf("%+v, the first record is %d", l.Stats(), first)
 	}
@@ -479,7 +479,7 @@ func TestWhatIsOnlySealedGoesWhenTheBudgetIsSpent(t *testing.T) {
 		t.Errorf("read up to %d, %v", next-1, err)
 	}
 	l.Release(400, 400)
-	if n := len(l.Extents()); n != 0 {
+	if n := len(extents(l)); n != 0 {
 		t.Errorf("%d segments are left", n)
 	}
 }
@@ -489,7 +489,7 @@ func TestAReaderIsNotDisturbedByARelease(t *testing.T) {
 	d := segmenttest.New(nil)
 	l, _ := open(t, d, 0)
 	write(t, l, 1, 200)
-	last := l.Extents()[0].Last
+	last := extents(l)[0].Last
 	read := uint64(0)
 	err := l.Scan(1, func(n uint64, b []byte) bool {
 		if string(b) != payload(int(n)) {

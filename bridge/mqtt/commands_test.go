@@ -182,7 +182,7 @@ func TestOutcomesSurviveABrokerThatIsAway(t *testing.T) {
 }
 
 // retained is everything that a newcomer gets, gathered until the marker.
-func retained(t *testing.T, dial func() (net.Conn, error)) map[string]string {
+func retained(t testing.TB, dial func() (net.Conn, error)) map[string]string {
 	t.Helper()
 	c := newClient(t, dial, "#", "marker/#")
 	c.publish("marker/end", "end", false)

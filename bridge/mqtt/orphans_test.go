@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/broker"
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
@@ -17,20 +18,35 @@ import (
 	"github.com/hearthgate/hearthgate/store"
 )
 
-// belongs is every topic that has to be retained, by what registry and store know,
-// with one discovery message a device.
-func (h *home) belongs() []string {
-	id := h.store.GatewayID()
-	all := map[string]bool{"homeassistant/device/hg_" + id + "/config": true}
+// belongs is every topic that has to be retained, by what registry and store know.
+func (h *home) belongs() []string { return h.belongsWith(Options{}) }
+
+// belongsWith is the same for a bridge with these options.
+func (h *home) belongsWith(o Options) []string {
+	base, prefix := cmp.Or(o.BaseTopic, "hearthgate"), cmp.Or(o.DiscoveryPrefix, "homeassistant")
+	names := hass.Names{Gateway: h.store.GatewayID(), Base: base, Prefix: prefix}
+	all := map[string]bool{}
+	describe := func(t hass.Thing) {
+		switch o.Discovery {
+		case DiscoverNothing:
+		case DiscoverComponents:
+			for _, m := range t.Apart() {
+				all[m.Topic] = true
+			}
+		default:
+			all[t.Whole(nil).Topic] = true
+		}
+	}
+	describe(names.Itself(h.reg.Scenes()...))
 	for _, what := range []string{"state", "epoch", "info", "health"} {
-		all["hearthgate/bridge/"+what] = true
+		all[base+"/bridge/"+what] = true
 	}
 	for _, d := range h.reg.List() {
-		of := "hearthgate/device/" + d.ID + "/"
+		describe(names.Device(d))
+		of := base + "/device/" + d.ID + "/"
 		for _, what := range []string{"info", "availability", "lifecycle"} {
 			all[of+what] = true
 		}
-		all["homeassistant/device/hg_"+id+"_"+d.ID+"/config"] = true
 		for i := range d.Description.Components {
 			if k := &d.Description.Components[i]; hass.Budget(d, k) > 0 {
 				all[of+k.ID+"/availability"] = true
@@ -91,8 +107,8 @@ func TestACrashAfterAnyMessageLeavesNoOrphan(t *testing.T) {
 			synctest.Wait()
 			took := s.taken()
 			if len(took) < n-1 { // all was said before the power failed
-				if whole = n; !cmp.Equal(h.belongs(), keeps(took)) {
-					t.Errorf("without a crash: %s", cmp.Diff(h.belongs(), keeps(took)))
+				if whole = n; !gocmp.Equal(h.belongs(), keeps(took)) {
+					t.Errorf("without a crash: %s", gocmp.Diff(h.belongs(), keeps(took)))
 				}
 			}
 			if err := os.CopyFS(image, os.DirFS(dir)); err != nil {
@@ -109,7 +125,7 @@ func TestACrashAfterAnyMessageLeavesNoOrphan(t *testing.T) {
 			h.runWith(Options{Embedded: s}, once)
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if d := cmp.Diff(h.belongs(), keeps(append(took, s.taken()...))); d != "" {
+			if d := gocmp.Diff(h.belongs(), keeps(append(took, s.taken()...))); d != "" {
 				t.Errorf("after message %d (-should be +is):\n%s", n, d)
 			}
 			h.close()

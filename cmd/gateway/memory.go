@@ -56,12 +56,18 @@ type idle struct {
 	quiet uint64 // allocated since the last look at most, when nothing much is done
 	worth uint64 // not in use at least, to be worth a collection
 	made  uint64 // at the last look
+	rests bool   // it has been quiet once: what the start took is given back
 }
 
 func (i *idle) surplus(h heap) bool {
 	since := h.made - i.made
 	i.made = h.made
-	return since <= i.quiet && h.taken >= h.live+i.worth
+	if since > i.quiet {
+		return false
+	}
+	first := !i.rests // the last collection was in the midst of the start and found all of it in use
+	i.rests = true
+	return first || h.taken >= h.live+i.worth
 }
 
 // headroom is how much garbage may gather before it is collected. The runtime's

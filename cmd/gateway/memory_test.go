@@ -28,6 +28,17 @@ func TestMemoryIsGivenBackWhenAGreatWorkIsOver(t *testing.T) {
 	}
 }
 
+// The last collection of a start was in its midst and found all of it in use.
+func TestMemoryOfTheStartIsGivenBackOnce(t *testing.T) {
+	const mib = 1 << 20
+	i := idle{quiet: mib, worth: 8 * mib}
+	for n, want := range []bool{false, true, false} {
+		if got := i.surplus(heap{made: 30 * mib, live: 6 * mib, taken: 7 * mib}); got != want {
+			t.Errorf("look %d: given back: %v", n, got)
+		}
+	}
+}
+
 // The names of metrics are the runtime's: one that it does not know has no value.
 func TestTheHeapIsKnown(t *testing.T) {
 	if h := readHeap(); h.made == 0 || h.taken == 0 {

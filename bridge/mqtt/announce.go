@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -254,6 +255,21 @@ func (b *Bridge) card(d registry.Device) message {
 	return message{info, document(cardOf(d)), true}
 }
 
+// composeReturned adds the states that the broker does not have although the store
+// does: of a component that went, with its topics, and has come back.
+func (b *Bridge) composeReturned(d registry.Device) {
+	for _, n := range b.o.Store.Newest(d.ID) {
+		topic, ok := b.compose.stateTopic(d.ID, n.Name)
+		if !ok || b.owned.knows(d.ID, topic) {
+			continue
+		}
+		// It may have come back as something else, of which that is no value.
+		if _, err := d.Description.Check(&protocol.Record{Name: n.Name, Value: n.Value}); err == nil {
+			b.compose.addNewest(d.ID, n)
+		}
+	}
+}
+
 // announceStates publishes presence for a device that has none on the broker
 // yet, which values are too old, and with resend all states.
 func (b *Bridge) announceStates(l *link, d registry.Device, resend bool) error {
@@ -264,6 +280,8 @@ func (b *Bridge) announceStates(l *link, d registry.Device, resend bool) error {
 		b.composeDevice(d, everything)
 	case !b.owned.knows(d.ID, topic):
 		b.composeDevice(d, &touch{presence: true})
+	default:
+		b.composeReturned(d)
 	}
 	b.compose.addFreshness(d, resend, time.Now())
 	return b.publishComposed(l)

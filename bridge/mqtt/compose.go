@@ -291,6 +291,22 @@ func (c *composer) addNewest(device string, n store.Newest) {
 	}
 }
 
+// stateTopic is where the state of a name is published.
+func (c *composer) stateTopic(device, name string) (topic string, ok bool) {
+	v := c.view(device)
+	if v == nil {
+		return "", false
+	}
+	switch p := v.points[name]; {
+	case p == nil || p.event:
+		return "", false
+	case p.light != nil:
+		return p.light.topic, true
+	default:
+		return p.topic, true
+	}
+}
+
 // stateTopics are the retained topics that the device's states may have.
 func (c *composer) stateTopics(device string) []string {
 	v := c.view(device)

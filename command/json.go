@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/hearthgate/hearthgate/internal/when"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -124,18 +125,18 @@ func ParseValue(raw json.RawMessage) (protocol.Value, error) {
 	return jsonValue(token)
 }
 
-// parseTTL: a Go duration as text, "30s".
+// parseTTL: a duration as text, "30s", "1d".
 func parseTTL(raw json.RawMessage) (time.Duration, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return 0, nil
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return 0, fmt.Errorf(`ttl: want a duration in quotes, such as "30s", not %s`, raw)
+		return 0, fmt.Errorf(`ttl: want a duration in quotes, such as "30s" or "1d", not %s`, raw)
 	}
-	d, err := time.ParseDuration(s)
+	d, err := when.Duration(s)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf(`ttl: want a duration above 0, such as "30s", not %q`, s)
+		return 0, fmt.Errorf(`ttl: want a duration above 0, such as "30s" or "1d", not %q`, s)
 	}
 	return d, nil
 }

@@ -20,6 +20,7 @@ func TestTheJSONOfACommand(t *testing.T) {
 		{"everything", `{"id":"a","set":{"desk/on":true,"desk/brightness":40},"ttl":"30s"}`,
 			Request{ID: "a", Set: []Setting{on, dim}, TTL: 30 * time.Second}, ""},
 		{"the least", `{"set":{"n":-1.5}}`, Request{Set: set("n", protocol.Float(-1.5))}, ""},
+		{"a day to wait", `{"set":{"n":1},"ttl":"1d"}`, Request{Set: set("n", protocol.Int(1)), TTL: 24 * time.Hour}, ""},
 		{"nulls are as if absent", `{"id":null,"ttl":null,"set":{"n":1}}`, Request{Set: set("n", protocol.Int(1))}, ""},
 		{"the order is kept", `{"set":{"z":1,"a":"x","z":2}}`,
 			Request{Set: []Setting{setting("z", protocol.Int(1)), setting("a", protocol.Text("x")), setting("z", protocol.Int(2))}}, ""},

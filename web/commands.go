@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/command"
+	"github.com/hearthgate/hearthgate/internal/when"
 )
 
 // wait is how long an answer is waited for when the asker does not say: as long
@@ -116,7 +117,7 @@ func waitOf(r *http.Request) (wait time.Duration, given bool, err error) {
 	if s == "" {
 		return defaultWait, false, nil
 	}
-	wait, err = time.ParseDuration(s)
+	wait, err = when.Duration(s)
 	if err != nil || wait < 0 || wait > longestWait {
 		return 0, false, problem(http.StatusBadRequest, "wait: want a duration up to %s, such as 5s, not %q", longestWait, s)
 	}

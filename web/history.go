@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hearthgate/hearthgate/internal/when"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
@@ -18,8 +19,8 @@ import (
 // rawValue is a value as it stands in JSON.
 func rawValue(v protocol.Value) json.RawMessage { return v.AppendJSON(nil) }
 
-// span reads ?from and ?to: RFC 3339, seconds since 1970, or a duration back
-// from now ("24h", "7d"). Without them it is everything.
+// span reads ?from and ?to as package when reads a moment, days in the zone of this
+// machine. Without them it is everything.
 func span(r *http.Request) (from, to time.Time, err error) {
 	now := time.Now()
 	from, to = time.Unix(0, 0), now.Add(24*time.Hour)
@@ -28,30 +29,12 @@ func span(r *http.Request) (from, to time.Time, err error) {
 		at   *time.Time
 	}{{"from", &from}, {"to", &to}} {
 		if s := r.URL.Query().Get(p.name); s != "" {
-			if *p.at, err = moment(s, now); err != nil {
+			if *p.at, err = when.Moment(s, now, time.Local); err != nil {
 				return from, to, problem(http.StatusBadRequest, "%s: %v", p.name, err)
 			}
 		}
 	}
 	return from, to, nil
-}
-
-func moment(s string, now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-d.Abs()), nil
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return now.Add(-time.Duration(n) * 24 * time.Hour), nil
-		}
-	}
-	if f, err := strconv.ParseFloat(s, 64); err == nil && f >= 0 && f < 1e11 {
-		return time.UnixMilli(int64(f * 1000)), nil
-	}
-	return now, fmt.Errorf("want 2026-01-31T12:00:00Z, seconds since 1970 or a time back such as 24h or 7d, not %q", s)
 }
 
 // history: ?name=temperature, ?from, ?to, and either ?limit (10,000 if not said)

@@ -5,10 +5,10 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/hearthgate/hearthgate/internal/when"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -32,9 +32,8 @@ type keptOf struct {
 
 const (
 	forever   = "forever"
-	aDay      = 24 * time.Hour
 	leastKept = time.Hour
-	mostKept  = 100 * 365 * aDay
+	mostKept  = 100 * 365 * when.Day
 )
 
 func showKept(k store.Keep) kept {
@@ -42,13 +41,10 @@ func showKept(k store.Keep) kept {
 }
 
 func spanText(d time.Duration) string {
-	switch {
-	case d <= 0:
+	if d <= 0 {
 		return forever
-	case d%aDay == 0:
-		return strconv.Itoa(int(d/aDay)) + "d"
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+	return when.Text(d)
 }
 
 // readSpan is otherwise for "".
@@ -59,12 +55,7 @@ func readSpan(level, s string, otherwise time.Duration) (time.Duration, error) {
 	case forever:
 		return 0, nil
 	}
-	d, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n uint64
-		n, err = strconv.ParseUint(days, 10, 16)
-		d = time.Duration(n) * aDay
-	}
+	d, err := when.Duration(s)
 	if err != nil || d < leastKept || d > mostKept {
 		return 0, problem(http.StatusBadRequest, "%s: want a time of an hour or more such as 30d or 36h, or %s, not %q", level, forever, s)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,12 @@ func TestHistoryAndExport(t *testing.T) {
 	}
 	if s := h.want(200, "GET", "/api/v1/devices/kitchen/history?name=temperature&from=1m", ""); !strings.Contains(s, `"samples":[]`) {
 		t.Error(s)
+	}
+	for _, form := range []string{time.DateOnly, time.DateTime} {
+		q := url.Values{"from": {at.Local().Format(form)}}
+		if s := h.want(200, "GET", "/api/v1/devices/kitchen/history?name=temperature&"+q.Encode(), ""); s != want {
+			t.Errorf("%v: got %s want %s", q, s, want)
+		}
 	}
 	h.want(400, "GET", "/api/v1/devices/kitchen/history", "")
 	h.want(400, "GET", "/api/v1/devices/kitchen/history?name=x&from=yesterday", "")

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hearthgate/hearthgate/internal/when"
 )
 
 const usage = `hearthgate-sim plays smart-home devices against a gateway and keeps a ledger of
@@ -90,14 +92,14 @@ func parse(args []string, env func(string) string, out io.Writer) (*options, err
 	f.BoolVar(&o.pair, "pair", false, "join without a token")
 	f.StringVar(&o.caFile, "ca", "", "`file` with the CA certificate to trust (PEM); without it the system's")
 	f.IntVar(&o.devices, "devices", 0, "how many of the tokens to use (default all)")
-	f.DurationVar(&o.interval, "interval", 0, "`time` between two reports of a device (default: each model's own)")
+	durationFlag(f, &o.interval, "interval", "`time` between two reports of a device (default: each model's own)")
 	f.StringVar(&o.csv, "csv", "", "replay this `file`: unix_s, then a column for each component")
 	f.StringVar(&o.speedText, "speed", "1", "how many times faster --csv runs; 0 or max = as fast as acks allow")
 	f.BoolVar(&o.chaos, "chaos", false, "drops, half-open links, slow readers, duplicates, wrong clocks, restarts")
 	f.BoolVar(&o.load, "load", false, "small frames as fast as acks come, for measuring")
 	f.IntVar(&o.inflight, "inflight", 8, "with --load: `frames` un-acked per device (the gateway's window is the most)")
 	f.Float64Var(&o.rate, "rate", 0, "with --load: messages/s of all devices together (default no limit)")
-	f.DurationVar(&o.duration, "duration", 0, "stop after this `time` (default: at the end of --csv, else Ctrl-C)")
+	durationFlag(f, &o.duration, "duration", "stop after this `time` (default: at the end of --csv, else Ctrl-C)")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of values and chaos")
 	f.BoolVar(&o.json, "json", false, "print the ledger as JSON")
 	f.BoolVar(&o.verify, "verify", false, "ask the gateway for its export; exit 1 if anything acknowledged is missing")
@@ -116,6 +118,14 @@ func parse(args []string, env func(string) string, out io.Writer) (*options, err
 		return nil, badUsage("unexpected argument %q", f.Arg(0))
 	}
 	return o, o.check()
+}
+
+// durationFlag takes what the gateway takes: 90s, 1d.
+func durationFlag(f *flag.FlagSet, into *time.Duration, name, usage string) {
+	f.Func(name, usage, func(s string) (err error) {
+		*into, err = when.Duration(s)
+		return err
+	})
 }
 
 func (o *options) check() error {
@@ -160,10 +170,8 @@ func (o *options) checkNumbers() error {
 	switch {
 	case o.devices < 0:
 		return badUsage("--devices: want a number above 0, not %d", o.devices)
-	case o.interval < 0 || o.interval > 0 && o.interval < time.Millisecond:
+	case o.interval > 0 && o.interval < time.Millisecond:
 		return badUsage("--interval: want at least 1ms, not %s", o.interval)
-	case o.duration < 0:
-		return badUsage("--duration: want a time such as 1m, not %s", o.duration)
 	case o.inflight < 1:
 		return badUsage("--inflight: want at least 1, not %d", o.inflight)
 	case o.rate < 0 || math.IsNaN(o.rate):

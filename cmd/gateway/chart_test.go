@@ -120,14 +120,45 @@ func TestHistoryForScriptsAndPeople(t *testing.T) {
 	if _, _, err := typed(t, "", "history", "kitchen", "temperature", "--csv", "--json", "--data", data); err == nil {
 		t.Error("CSV and JSON at once")
 	}
-	person, program := terminal(t)
-	root := rootCommand()
-	root.SetArgs(append([]string{"history", "kitchen", "temperature"}, span...))
-	root.SetOut(program)
-	must(t, root.ExecuteContext(t.Context()))
-	must(t, program.Close())
-	text, _ := io.ReadAll(person) // a terminal whose program is gone ends with an error
-	if seen := string(text); !strings.Contains(seen, "│") || !strings.Contains(seen, "kitchen temperature") {
-		t.Errorf("%q", seen)
+	for args, columns := range map[string]int{"": 60, "--width 500": 60, "--width 100": 50, "--width 1": leastColumns} {
+		person, program := terminal(t)
+		root := rootCommand()
+		root.SetArgs(append(append([]string{"history", "kitchen", "temperature"}, strings.Fields(args)...), span...))
+		root.SetOut(program)
+		must(t, root.ExecuteContext(t.Context()))
+		must(t, program.Close())
+		text, _ := io.ReadAll(person) // a terminal whose program is gone ends with an error
+		lines := strings.Split(strings.ReplaceAll(string(text), "\r", ""), "\n")
+		if lines[0] != "kitchen temperature" || !strings.Contains(lines[1], "│") || len([]rune(lines[1])) != columns-1 {
+			t.Errorf("%s: not %d columns wide: %q", args, columns, text)
+		}
+	}
+}
+
+// A day is the day of who types it, in each form that a person may try first.
+func TestHistoryFromADay(t *testing.T) {
+	data, _ := spoken(t, 600) // from midnight on, UTC
+	zone := time.Local
+	t.Cleanup(func() { time.Local = zone })
+	time.Local = time.FixedZone("there", 2*60*60)
+	for span, lines := range map[[2]string]int{
+		{"2026-11-01", "2026-11-02"}:                               600,
+		{"2026-11-01 02:00", "2026-11-01 02:05"}:                   300,
+		{"2026-11-01T00:09:50Z", "2026-11-01 03:00:00"}:            10,
+		{"2026-10-31", "2026-11-01"}:                               0,
+		{"1793491200", "2026-11-01T02:00:30"}:                      30,
+		{"2026-11-01T02:00:00+02:00", "2026-11-01T01:00:01+01:00"}: 1,
+	} {
+		args := []string{"kitchen", "--from", span[0], "--to", span[1], "--data", data}
+		if out := mustType(t, append([]string{"history", "--csv"}, append(args, "temperature")...)...); strings.Count(out, "\n") != 1+lines && (lines > 0 || out != "") {
+			t.Errorf("%v: %.200s", span, out)
+		}
+		if out := mustType(t, append([]string{"export"}, args...)...); strings.Count(out, "\n") != 1+lines {
+			t.Errorf("export of %v: %.200s", span, out)
+		}
+	}
+	_, _, err := typed(t, "", "export", "--from", "yesterday", "--data", data)
+	if err == nil || !strings.Contains(err.Error(), `--from: want a day such as 2026-11-21`) {
+		t.Error(err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hearthgate/hearthgate/internal/when"
 )
 
 // Config is every setting. Its names are the same in the file, in the
@@ -135,7 +137,7 @@ func (c *Config) check() error {
 	case c.ListenHTTPS == "" && c.ListenHTTP == "":
 		return fmt.Errorf("listen.https and listen.http are both empty, so no device could connect")
 	case c.DeviceHeartbeat < 10*time.Second || c.DeviceHeartbeat > 10*time.Minute:
-		return fmt.Errorf("device.heartbeat must be 10s to 10m, not %s", showDuration(c.DeviceHeartbeat))
+		return fmt.Errorf("device.heartbeat must be 10s to 10m, not %s", when.Text(c.DeviceHeartbeat))
 	case c.MQTTBaseTopic == c.MQTTDiscoveryPrefix:
 		return fmt.Errorf("mqtt.base_topic and mqtt.discovery_prefix must differ, both are %q", c.MQTTBaseTopic)
 	case c.MQTTHomie && (c.MQTTHomiePrefix == c.MQTTBaseTopic || c.MQTTHomiePrefix == c.MQTTDiscoveryPrefix):
@@ -359,54 +361,17 @@ func (v origins) Set(s string) error {
 	return nil
 }
 
-// duration is Go's, and days: 90d.
+// duration is as package when reads it: 90d, 12h.
 type duration struct{ p *time.Duration }
 
-func (v duration) Set(s string) error {
-	d, err := parseDuration(s)
-	if err != nil {
-		return err
+func (v duration) Set(s string) (err error) {
+	d, err := when.Duration(s)
+	if err == nil {
+		*v.p = d
 	}
-	*v.p = d
-	return nil
+	return err
 }
-func (v duration) String() string { return showDuration(*v.p) }
-
-func parseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf("want a duration such as 500ms, 30s, 5m, 12h or 90d, not %q", s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || !(n >= 0 && n <= 36500) { // NaN is neither
-			return 0, bad
-		}
-		return time.Duration(n * float64(24*time.Hour)), nil
-	}
-	if s == "0" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, bad
-	}
-	return d, nil
-}
-
-func showDuration(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "0"
-	case d%(24*time.Hour) == 0:
-		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
-	}
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+func (v duration) String() string { return when.Text(*v.p) }
 
 // absolute makes the data directory independent of where we stand.
 func absolute(dir string) string {

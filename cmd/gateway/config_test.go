@@ -118,20 +118,3 @@ func TestOriginsAreWrittenAsBrowsersDo(t *testing.T) {
 		t.Error(d)
 	}
 }
-
-func TestDurations(t *testing.T) {
-	for text, want := range map[string]time.Duration{"90d": 90 * 24 * time.Hour, "0": 0, "1.5h": 90 * time.Minute, "250ms": 250 * time.Millisecond, "12h": 12 * time.Hour} {
-		d, err := parseDuration(text)
-		if err != nil || d != want {
-			t.Errorf("%s: got %v, %v", text, d, err)
-		}
-		if again, err := parseDuration(showDuration(d)); err != nil || again != d {
-			t.Errorf("%s is shown as %s", text, showDuration(d))
-		}
-	}
-	for _, bad := range []string{"", "-1s", "1", "d", "-3d", "1e9d", "NaNd"} {
-		if d, err := parseDuration(bad); err == nil {
-			t.Errorf("%q gave %v", bad, d)
-		}
-	}
-}

@@ -11,8 +11,12 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/hearthgate/hearthgate/internal/when"
 	"github.com/spf13/cobra"
 )
+
+// leastColumns of a chart have room for both ends of its time.
+const leastColumns = 40
 
 func historyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "history DEVICE NAME", Short: "The values of one name (hearthgate device show lists them)", Args: cobra.ExactArgs(2),
@@ -21,7 +25,8 @@ said, and anywhere else a line a value.
 
 With --width the answer is as coarse as a chart of so many pixels needs: values,
 or rows of 5 minutes, an hour or a day, each with how many values it has, their
-least, mean and greatest, or how far a counter rose, or how long something was on.`,
+least, mean and greatest, or how far a counter rose, or how long something was on.
+A terminal shows a chart of that size, two pixels to a column.`,
 		Example: `  hearthgate history garden-sensor temperature
   hearthgate history garden-sensor temperature --from 30d --width 200 --csv
   hearthgate history living-room-thermostat thermostat/target --limit 100`}
@@ -37,14 +42,20 @@ least, mean and greatest, or how far a counter rose, or how long something was o
 		if *asCSV && a.json {
 			return usageError{errors.New("either --csv or --json")}
 		}
-		q := span()
+		q, err := span()
+		if err != nil {
+			return err
+		}
 		q.Set("name", args[1])
 		if *limit > 0 {
 			q.Set("limit", fmt.Sprint(*limit))
 		}
 		wide, terminal := columns(a.out)
 		drawn := terminal && !*asCSV && !a.json && *limit == 0
-		if drawn && *width == 0 {
+		switch {
+		case drawn && *width > 0: // no wider than the terminal, and not too narrow for the times
+			wide = min(wide, max(*width/2, leastColumns))
+		case drawn:
 			*width = 2 * wide
 		}
 		if *width > 0 {
@@ -195,18 +206,24 @@ func moment(t json.Number) time.Time {
 	return time.UnixMicro(int64(f * 1e6)).Round(time.Millisecond)
 }
 
-// spanFlags are --from and --to; query gives them to the API.
-func spanFlags(c *cobra.Command) func() url.Values {
-	from := c.Flags().String("from", "", "beginning: 2026-01-31T12:00:00Z, or a time back such as 24h or 7d")
-	to := c.Flags().String("to", "", "end, not included")
-	return func() url.Values {
-		q := url.Values{}
-		if *from != "" {
-			q.Set("from", *from)
+// spanFlags are --from and --to; query gives them to the API. Days are those of who
+// types, so they are read here and not where the gateway is.
+func spanFlags(c *cobra.Command) (query func() (url.Values, error)) {
+	c.Flags().String("from", "", `beginning: 2026-01-31, "2026-01-31 14:00", 2026-01-31T12:00:00Z, or how long ago: 24h, 7d`)
+	c.Flags().String("to", "", "end, not included, in the same forms")
+	return func() (url.Values, error) {
+		q, now := url.Values{}, time.Now()
+		for _, name := range []string{"from", "to"} {
+			s, _ := c.Flags().GetString(name)
+			if s == "" {
+				continue
+			}
+			at, err := when.Moment(s, now, time.Local)
+			if err != nil {
+				return nil, usageError{fmt.Errorf("--%s: %w", name, err)}
+			}
+			q.Set(name, at.Format(time.RFC3339Nano))
 		}
-		if *to != "" {
-			q.Set("to", *to)
-		}
-		return q
+		return q, nil
 	}
 }

@@ -98,7 +98,10 @@ func exportCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q := span()
+		q, err := span()
+		if err != nil {
+			return err
+		}
 		q.Set("format", *format)
 		path := "/api/v1/export?"
 		if len(args) == 1 {

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/hearthgate/hearthgate/internal/when"
 	"github.com/spf13/cobra"
 )
 
@@ -129,7 +130,7 @@ func showWaiting(c *cobra.Command, device string) error {
 
 // waitFlags are those of everything that sends commands.
 func waitFlags(c *cobra.Command, ttl, wait *string) {
-	c.Flags().StringVar(ttl, "ttl", "", "let it wait for the device so long: 30s, 1h")
+	c.Flags().StringVar(ttl, "ttl", "", "let it wait for the device so long: 30s, 1h, 7d")
 	c.Flags().StringVar(wait, "wait", "", "wait so long for the outcome (default: until a device that is awake has answered)")
 }
 
@@ -138,8 +139,8 @@ func addWait(q url.Values, wait string) error {
 	if wait == "" {
 		return nil
 	}
-	if d, err := time.ParseDuration(wait); err != nil || d < 0 {
-		return usageError{fmt.Errorf("--wait: want a duration such as 5s, not %q", wait)}
+	if _, err := when.Duration(wait); err != nil {
+		return usageError{fmt.Errorf("--wait: %w", err)}
 	}
 	q.Set("wait", wait)
 	return nil

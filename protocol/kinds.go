@@ -1,5 +1,10 @@
 package protocol
 
+import (
+	"maps"
+	"slices"
+)
+
 // Kinds of components that need their name in code. The others are only rows
 // of the table below.
 const (
@@ -93,6 +98,17 @@ var kinds = map[string][]trait{
 		{name: "mode", typ: TextPoint, settable: true, own: true},
 		{name: "action", typ: TextPoint, options: []string{"off", "humidifying", "drying", "idle"}},
 	},
+}
+
+// SettableKinds are the kinds that can be commanded, in the order of the alphabet.
+func SettableKinds() []string {
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		if slices.ContainsFunc(kinds[kind], func(t trait) bool { return t.settable }) {
+			all = append(all, kind)
+		}
+	}
+	return all
 }
 
 // hasAttributes reports whether components of that kind are made of attributes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
@@ -63,6 +64,8 @@ func (r *Registry) checkGroup(g Group) error {
 		return fmt.Errorf("%w of members: name some (hall-lamp/light) or a kind (light)", ErrBadName)
 	case g.Area != "" && g.Kind == "":
 		return fmt.Errorf("%w of a kind: an area needs one, such as light", ErrBadName)
+	case g.Kind != "" && !slices.Contains(protocol.SettableKinds(), g.Kind):
+		return fmt.Errorf("%w of a kind that can be commanded: %q; want one of %s", ErrBadName, g.Kind, strings.Join(protocol.SettableKinds(), ", "))
 	case len(g.Members) > MaxMembers:
 		return fmt.Errorf("%w: %d members, at most %d", ErrBadName, len(g.Members), MaxMembers)
 	}
@@ -71,7 +74,7 @@ func (r *Registry) checkGroup(g Group) error {
 			return err
 		}
 	}
-	return cmp.Or(checkName(g.Name), checkName(g.Area), checkName(g.Kind))
+	return cmp.Or(checkName(g.Name), checkName(g.Area))
 }
 
 // checkMember says what is wrong with a member: a typing error must show now,

@@ -110,6 +110,8 @@ func TestWhatCannotBeAGroupIsRefusedWithAReason(t *testing.T) {
 		"unknown device": {Group{ID: "g", Members: []Member{{"attic", "light"}}}, ErrUnknown},
 		"unknown name":   {Group{ID: "g", Members: []Member{{"desk", "lihgt"}}}, ErrUnknown},
 		"read only":      {Group{ID: "g", Members: []Member{{"desk", "temperature"}}}, ErrBadName},
+		"unknown kind":   {Group{ID: "g", Kind: "lihgt"}, ErrBadName},
+		"kind to read":   {Group{ID: "g", Kind: "sensor"}, ErrBadName},
 		"too many":       {Group{ID: "g", Members: many}, ErrBadName},
 		"control chars":  {Group{ID: "g", Name: "a\nb", Kind: "light"}, ErrBadName},
 	} {

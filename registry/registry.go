@@ -24,7 +24,7 @@ var (
 	ErrRevoked = errors.New("revoked") // known, but no longer welcome
 	ErrExists  = errors.New("already exists")
 	ErrUsed    = errors.New("id was used by a removed device and is never given again")
-	ErrBadID   = errors.New("not a device id: want up to 63 small letters, digits and hyphens, such as hall-lamp")
+	ErrBadID   = errors.New("not an id: want up to 63 small letters, digits and hyphens, such as hall-lamp")
 	ErrBadName = errors.New("not a name") // of a device, area, token or account
 )
 

@@ -94,7 +94,9 @@ func TestWhatIsWrongWithAGroupOrSceneIsSaid(t *testing.T) {
 		status             int
 		says               string
 	}{
-		{"PUT", "/api/v1/groups/Bad_Id", `{"kind":"light"}`, 400, "not a device id"},
+		{"PUT", "/api/v1/groups/Bad_Id", `{"kind":"light"}`, 400, "not an id: want up to 63 small letters"},
+		{"PUT", "/api/v1/scenes/Bad_Id", `{"set":{"hall/light/on":true}}`, 400, `scene \"Bad_Id\": not an id`},
+		{"PUT", "/api/v1/groups/g", `{"kind":"lihgt"}`, 400, `\"lihgt\"; want one of button, climate, cover`},
 		{"PUT", "/api/v1/groups/g", `{"members":["hall"]}`, 400, "want device/component"},
 		{"PUT", "/api/v1/groups/g", `{"members":["attic/light"]}`, 404, "attic"},
 		{"PUT", "/api/v1/groups/g", `{"membres":["hall/light"]}`, 400, "unknown field"},

@@ -148,10 +148,10 @@ func (d *direct) write(socket syscall.RawConn, b []byte) int {
 	return d.n
 }
 
-// rawSocket is c's socket for direct writes, nil if there is none to be had.
+// rawSocket is c's socket for reads and writes that do not wait, nil if there is none to be had.
 func rawSocket(c net.Conn) syscall.RawConn {
 	tcp, ok := c.(*net.TCPConn)
-	if !ok || !canWriteNow {
+	if !ok || !canDirect {
 		return nil
 	}
 	raw, err := tcp.SyscallConn()

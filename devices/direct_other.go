@@ -2,6 +2,10 @@
 
 package devices
 
-const canWriteNow = false
+import "errors"
+
+const canDirect = false
 
 func writeNow(uintptr, []byte) int { return 0 }
+
+func readNow(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -123,7 +123,7 @@ type guard struct {
 
 	// owned by the reader
 	headers headers
-	early   []byte // came in the same segment as the request
+	ahead   ahead
 	code    protocol.CloseCode
 }
 
@@ -147,11 +147,15 @@ func (g *guard) Read(p []byte) (n int, err error) {
 	switch {
 	case g.code != 0:
 		return 0, g.refuse()
-	case len(g.early) > 0:
-		n = copy(p, g.early)
-		g.early = g.early[n:]
-	default:
+	case len(g.ahead.rest) > 0:
+		n = g.ahead.take(p)
+	case g.raw == nil || len(p) >= aheadSize:
 		n, err = g.socket.Read(p)
+	default:
+		if err = g.raw.Read(g.ahead.fill); err == nil {
+			err = g.ahead.err
+		}
+		n = g.ahead.take(p)
 	}
 	return g.pass(p[:n], err)
 }

@@ -72,6 +72,7 @@ func (h *Hub) newLink(id string, conn net.Conn, remote netip.Addr) *link {
 	l := &link{hub: h, device: h.device(id), remote: remote, since: time.Now()}
 	socket := bare(conn)
 	l.conn = &guard{Conn: conn, link: l, socket: socket, raw: rawSocket(socket), headers: headers{limit: uint64(h.limits.Message)}}
+	l.conn.ahead.fill = l.conn.ahead.read
 	return l
 }
 
@@ -110,6 +111,7 @@ func (l *link) finish() {
 		l.hub.panicked(l.device.id, p)
 		l.end(protocol.CloseInternal, "internal error")
 	}
+	l.conn.ahead.drop()
 	if !l.peerDone {
 		l.conn.drain()
 	}

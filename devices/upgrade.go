@@ -1,11 +1,9 @@
 package devices
 
 import (
-	"bufio"
 	"encoding/base64"
 	"errors"
 	"math"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -213,9 +211,9 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, id string, key net
 	l := h.newLink(id, conn, key)
 	if n := buffered.Reader.Buffered(); n > 0 {
 		early, _ := buffered.Reader.Peek(n)
-		l.conn.early = slices.Clone(early)
+		l.conn.ahead.rest = slices.Clone(early)
 	}
-	socket, err := h.upgrader.Upgrade(adopted{w, l.conn}, plain(r))
+	socket, err := h.upgrader.UpgradeFromConn(l.conn, l.conn.reader(), plain(r))
 	if err != nil {
 		conn.Close()
 		return false
@@ -223,15 +221,6 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, id string, key net
 	l.start(socket)
 	return true
 }
-
-// adopted lends the upgrader our guarded connection as the hijacked one.
-type adopted struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-// Hijack hands over the connection.
-func (a adopted) Hijack() (net.Conn, *bufio.ReadWriter, error) { return a.conn, nil, nil }
 
 // plain is the handshake as the upgrader wants to see it: it reads only the
 // first line of a list, and what it does not see it cannot echo.
@@ -248,7 +237,6 @@ func plain(r *http.Request) *http.Request {
 func newUpgrader(limit int) *gws.Upgrader {
 	return gws.NewUpgrader(events{}, &gws.ServerOption{
 		ReadMaxPayloadSize: limit,
-		ReadBufferSize:     512, // a device's frames are small, and there is one a link
 		CheckUtf8Enabled:   true,
 		SubProtocols:       []string{protocol.Subprotocol},
 		ParallelGolimit:    1,

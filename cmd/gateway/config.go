@@ -146,6 +146,22 @@ func (c *Config) check() error {
 	return nil
 }
 
+// unusedMQTT names settings for a broker that is not set, "" if there are none.
+func (c *Config) unusedMQTT() string {
+	if c.MQTTBroker != "" {
+		return ""
+	}
+	var names []string
+	for _, s := range []struct{ name, value string }{
+		{"mqtt.user", c.MQTTUser}, {"mqtt.password", c.MQTTPassword}, {"mqtt.ca", c.MQTTCA}, {"mqtt.certificate", c.MQTTCert}, {"mqtt.key", c.MQTTKey},
+	} {
+		if s.value != "" {
+			names = append(names, s.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // load puts the sources over each other: defaults, file, environment, flags.
 func load(file string, env func(string) (string, bool), flags map[string]string) (*Config, error) {
 	c, _, err := loadFrom(file, env, flags)

@@ -67,30 +67,69 @@ func printFindings(w io.Writer, found []finding) {
 	}
 }
 
+// running is what a gateway that runs says of itself in its status.
+type running struct {
+	Gateway struct {
+		ListenHTTPS string `json:"listen_https"`
+		ListenHTTP  string `json:"listen_http"`
+		MQTTListen  string `json:"mqtt_listen"`
+	}
+	Store struct {
+		Healthy  bool
+		InMemory bool `json:"in_memory"`
+		Err      string
+	}
+	MQTT struct {
+		Broker, Err string
+		Connected   bool
+	}
+	Wear map[string]any
+}
+
+// examine looks at a gateway that runs on the data where it is, and else at what
+// the settings would have a start do.
 func examine(ctx context.Context, cfg *Config, a *admin) []finding {
 	data := absolute(cfg.Data)
-	running := false
-	if c, err := dialAdmin(ctx, data); err == nil {
-		running = true
-		_ = c.Close()
+	said, gw := checkRunning(ctx, a, data)
+	found := []finding{checkClock(), checkData(data), checkSpace(data), said}
+	if !said.OK {
+		return found // it runs, and nothing of it is known
 	}
-	found := []finding{checkClock(), checkData(data), checkSpace(data), checkRunning(running)}
+	if idle := cfg.unusedMQTT(); idle != "" {
+		found = append(found, finding{Check: "mqtt.broker", Said: "is not set, so nothing looks at " + idle,
+			Advice: "set mqtt.broker; accounts of the embedded broker: hearthgate mqtt user add"})
+	}
+	if gw == nil {
+		return append(found, checkSettings(cfg)...)
+	}
+	for _, p := range [][2]string{{"listen.https", gw.Gateway.ListenHTTPS}, {"listen.http", gw.Gateway.ListenHTTP}, {"mqtt.listen", gw.Gateway.MQTTListen}} {
+		if p[1] != "" {
+			found = append(found, checkAnswers(p[0], p[1]))
+		}
+	}
+	if gw.MQTT.Broker != "" && gw.MQTT.Broker != "embedded" {
+		found = append(found, checkBridge(gw))
+	}
+	found = append(found, checkDisk(gw)...)
+	if gw.Gateway.ListenHTTPS != "" {
+		found = append(found, checkCertificate(gw.Gateway.ListenHTTPS, cfg, data))
+	}
+	return found
+}
+
+// checkSettings looks at what a start would need.
+func checkSettings(cfg *Config) (found []finding) {
 	ports := [][2]string{{"listen.https", cfg.ListenHTTPS}, {"listen.http", cfg.ListenHTTP}}
-	if broker, elsewhere := checkBroker(ctx, cfg, a, running); elsewhere {
-		found = append(found, broker)
-	} else {
+	if cfg.MQTTBroker == "" {
 		ports = append(ports, [2]string{"mqtt.listen", cfg.MQTTListen})
 	}
 	for _, p := range ports {
-		if name, addr := p[0], p[1]; addr != "" {
-			found = append(found, checkPort(name, addr, running))
+		if p[1] != "" {
+			found = append(found, checkFree(p[0], p[1]))
 		}
 	}
-	if running {
-		found = append(found, checkDisk(ctx, a)...)
-	}
-	if running && cfg.ListenHTTPS != "" {
-		found = append(found, checkCertificate(cfg, data))
+	if cfg.MQTTBroker != "" {
+		found = append(found, checkBroker(cfg.MQTTBroker))
 	}
 	return found
 }
@@ -148,96 +187,86 @@ func checkSpace(dir string) finding {
 // fewYears is a life of the card that somebody should think about.
 const fewYears = 3
 
-// checkDisk asks the running gateway how its disk does.
-func checkDisk(ctx context.Context, a *admin) []finding {
-	var status struct {
-		Store struct {
-			Healthy  bool
-			InMemory bool `json:"in_memory"`
-			Err      string
-		}
-		Wear map[string]any
-	}
-	if err := a.call(ctx, "GET", "/api/v1/status", nil, &status); err != nil {
-		return []finding{{Check: "store", Said: "cannot be asked", Advice: err.Error()}}
-	}
-	f := finding{Check: "store", OK: status.Store.Healthy, Said: "takes what devices say"}
+// checkDisk says how the disk does.
+func checkDisk(gw *running) []finding {
+	f := finding{Check: "store", OK: gw.Store.Healthy, Said: "takes what devices say"}
 	if !f.OK {
-		f.Said, f.Advice = "FAILS: "+status.Store.Err, "nothing is acknowledged until the disk works: look at dmesg, make room, or replace the card"
+		f.Said, f.Advice = "FAILS: "+gw.Store.Err, "nothing is acknowledged until the disk works: look at dmesg, make room, or replace the card"
 	}
-	if status.Store.InMemory {
-		f.Said = "WORKS IN MEMORY ONLY: " + status.Store.Err
+	if gw.Store.InMemory {
+		f.Said = "WORKS IN MEMORY ONLY: " + gw.Store.Err
 	}
-	card := finding{Check: "card", OK: true, Said: sayWear(status.Wear)}
-	if life, _ := status.Wear["life_years"].(float64); life > 0 && life < fewYears {
+	card := finding{Check: "card", OK: true, Said: sayWear(gw.Wear)}
+	if life, _ := gw.Wear["life_years"].(float64); life > 0 && life < fewYears {
 		card.OK, card.Advice = false, "set store.commit to 5s, let devices report less often, or use a disk that bears more"
 	}
 	return []finding{f, card}
 }
 
-func checkRunning(running bool) finding {
-	if running {
-		return finding{Check: "gateway", OK: true, Said: "is running"}
+// checkRunning asks who runs on the data; gw is nil if nobody does.
+func checkRunning(ctx context.Context, a *admin, data string) (f finding, gw *running) {
+	f = finding{Check: "gateway", OK: true, Said: "is not running on this data; below are its settings"}
+	c, err := dialAdmin(ctx, data)
+	if errors.Is(err, errNotRunning) {
+		return f, nil
 	}
-	return finding{Check: "gateway", OK: true, Said: "is not running"}
+	if err == nil {
+		_ = c.Close()
+		gw = &running{}
+		err = a.call(ctx, "GET", "/api/v1/status", nil, gw)
+	}
+	if err != nil {
+		f.OK, f.Said, f.Advice = false, "cannot be asked", err.Error()
+		return f, nil
+	}
+	f.Said = "is running; below is what it has, whatever settings were given here"
+	return f, gw
 }
 
-// checkPort: while the gateway runs somebody must answer, otherwise nobody may.
-func checkPort(name, addr string, running bool) finding {
-	f := finding{Check: name, Said: addr}
-	if !running {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			f.Advice = fmt.Sprintf("%v: stop the other program or set %s", err, name)
-			return f
+// checkFree: a start needs the port.
+func checkFree(name, addr string) finding {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		advice := fmt.Sprintf("%v: stop the other program or set %s", err, name)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			advice += "; if that is a gateway, give doctor its --data or --config"
 		}
-		f.OK, f.Said = true, addr+" is free"
-		_ = l.Close()
-		return f
+		return finding{Check: name, Said: addr, Advice: advice}
 	}
+	_ = l.Close()
+	return finding{Check: name, OK: true, Said: addr + " is free"}
+}
+
+// checkAnswers: somebody has to, where the gateway listens.
+func checkAnswers(name, addr string) finding {
 	c, err := net.DialTimeout("tcp", reachable(addr), 2*time.Second)
 	if err != nil {
-		f.Advice = fmt.Sprintf("the gateway runs, but nobody answers here: %v (give doctor the --config and flags that serve has)", err)
-		return f
+		return finding{Check: name, Said: addr, Advice: fmt.Sprintf("the gateway listens there, but nobody answers: %v", err)}
 	}
-	f.OK, f.Said = true, addr+" answers"
 	_ = c.Close()
-	return f
+	return finding{Check: name, OK: true, Said: addr + " answers"}
 }
 
 // defaultPorts of brokers whose address has none.
 var defaultPorts = map[string]string{"mqtt": "1883", "tcp": "1883", "mqtts": "8883", "ssl": "8883", "tls": "8883", "ws": "80", "wss": "443"}
 
-// checkBroker looks at the broker when it is not the embedded one: the running
-// gateway knows best which it is and how they get on; without it somebody has
-// to answer there.
-func checkBroker(ctx context.Context, cfg *Config, a *admin, running bool) (f finding, elsewhere bool) {
-	f = finding{Check: "mqtt.broker", Said: withoutPassword(cfg.MQTTBroker)}
-	if running {
-		var status struct {
-			MQTT struct {
-				Broker, Err string
-				Connected   bool
-			}
-		}
-		if err := a.call(ctx, "GET", "/api/v1/status", nil, &status); err != nil {
-			f.Advice = err.Error()
-			return f, cfg.MQTTBroker != ""
-		}
-		m := status.MQTT
-		if m.Broker == "" || m.Broker == "embedded" {
-			return f, false
-		}
-		f.OK, f.Said = m.Connected && m.Err == "", m.Broker+" is connected"
-		if !f.OK {
-			f.Said, f.Advice = m.Broker, cmp.Or(m.Err, "not connected yet")+": look at mqtt.broker, mqtt.user and mqtt.password; until then the log keeps what is said"
-		}
-		return f, true
+// checkBridge: the gateway knows which broker it has and how they get on.
+func checkBridge(gw *running) finding {
+	m := gw.MQTT
+	if m.Connected && m.Err == "" {
+		return finding{Check: "mqtt.broker", OK: true, Said: m.Broker + " is connected"}
 	}
-	u, err := url.Parse(cfg.MQTTBroker)
-	if cfg.MQTTBroker == "" || err != nil {
+	return finding{Check: "mqtt.broker", Said: m.Broker,
+		Advice: cmp.Or(m.Err, "not connected yet") + ": look at mqtt.broker, mqtt.user and mqtt.password; until then the log keeps what is said"}
+}
+
+// checkBroker: somebody has to answer where the broker is to be.
+func checkBroker(broker string) finding {
+	f := finding{Check: "mqtt.broker", Said: withoutPassword(broker)}
+	u, err := url.Parse(broker)
+	if err != nil {
 		f.Advice = "want mqtt://host:1883 or mqtts://host:8883"
-		return f, cfg.MQTTBroker != ""
+		return f
 	}
 	host := u.Host
 	if u.Port() == "" {
@@ -246,11 +275,11 @@ func checkBroker(ctx context.Context, cfg *Config, a *admin, running bool) (f fi
 	c, err := net.DialTimeout("tcp", host, 2*time.Second)
 	if err != nil {
 		f.Advice = fmt.Sprintf("%v: start the broker or set mqtt.broker", err)
-		return f, true
+		return f
 	}
 	_ = c.Close()
 	f.OK, f.Said = true, f.Said+" answers"
-	return f, true
+	return f
 }
 
 // reachable is where a listener on all addresses can be reached from here.
@@ -265,7 +294,7 @@ func reachable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-func checkCertificate(cfg *Config, data string) finding {
+func checkCertificate(addr string, cfg *Config, data string) finding {
 	f := finding{Check: "certificate"}
 	roots := x509.NewCertPool()
 	if pem, err := os.ReadFile(filepath.Join(data, "ca", "ca.crt")); err == nil && cfg.TLSCertificate == "" {
@@ -274,7 +303,7 @@ func checkCertificate(cfg *Config, data string) finding {
 		roots = nil
 	}
 	d := &net.Dialer{Timeout: 3 * time.Second}
-	conn, err := tls.DialWithDialer(d, "tcp", reachable(cfg.ListenHTTPS), &tls.Config{RootCAs: roots})
+	conn, err := tls.DialWithDialer(d, "tcp", reachable(addr), &tls.Config{RootCAs: roots})
 	if err != nil {
 		f.Said, f.Advice = "not accepted", err.Error()
 		return f

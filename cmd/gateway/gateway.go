@@ -285,5 +285,8 @@ func (g *gateway) address(name string) string {
 			return s.listener.Addr().String()
 		}
 	}
+	if name == "mqtt.listen" && g.broker != nil && g.broker.Addr() != nil {
+		return g.broker.Addr().String()
+	}
 	return ""
 }

@@ -20,6 +20,9 @@ func (g *gateway) openMQTT() (err error) {
 		Broker: g.cfg.MQTTBroker, User: g.cfg.MQTTUser, Password: g.cfg.MQTTPassword,
 		CAFile: g.cfg.MQTTCA, CertFile: g.cfg.MQTTCert, KeyFile: g.cfg.MQTTKey,
 	}
+	if idle := g.cfg.unusedMQTT(); idle != "" {
+		g.log.Warn("nothing looks at the settings of another broker, since mqtt.broker is not set", "settings", idle)
+	}
 	switch {
 	case g.cfg.MQTTBroker != "":
 	case g.cfg.MQTTListen != "":

@@ -18,6 +18,7 @@ func (g *gateway) status() map[string]any {
 			"id": g.store.GatewayID(), "version": versionText(),
 			"uptime_s": int64(time.Since(g.started).Seconds()), "goroutines": runtime.NumGoroutine(),
 			"memory_bytes": m.Sys - m.HeapReleased, "connections_refused": g.refused.Load(),
+			"listen_https": g.address("listen.https"), "listen_http": g.address("listen.http"), "mqtt_listen": g.address("mqtt.listen"),
 		},
 		"store": plainFields(g.store.Health()),
 		"wear":  plainFields(g.store.Wear()),

@@ -1,16 +1,13 @@
 package mqtt
 
 import (
-	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
-	"github.com/hearthgate/hearthgate/store"
 )
 
 // plan is what is to be announced: cards and discovery, a few devices at a
@@ -25,6 +22,7 @@ type plan struct {
 	told    map[string]time.Time // when Home Assistant was last told about a device, or the gateway
 	moved   map[string]bool      // those of which the entities were told to move to other topics
 	health  time.Time            // when to publish it next
+	said    time.Time            // when that was last
 
 	diagnosis time.Time // when devices' lifecycles are looked at next
 	diagnosed []string  // those that are still to be looked at
@@ -131,7 +129,7 @@ func (b *Bridge) carryOut(l *link) error {
 		if err := b.publishHealth(l); err != nil {
 			return err
 		}
-		p.health = now.Add(b.healthTick)
+		p.health, p.said = now.Add(b.healthTick), now
 	}
 	if err := b.diagnose(l, now); err != nil {
 		return err
@@ -201,6 +199,7 @@ func (b *Bridge) gather(now time.Time) {
 		if !now.Before(b.changed[id]) {
 			delete(b.changed, id)
 			enqueue(id)
+			b.countsChanged()
 		}
 	}
 	if !b.birth.IsZero() && !now.Before(b.birth) {
@@ -314,45 +313,3 @@ func (b *Bridge) publishOwned(l *link, owner string, m message) error {
 	b.owned.own(owner, m.topic, m.key())
 	return nil
 }
-
-// publishHealth says how the gateway is.
-func (b *Bridge) publishHealth(l *link) error {
-	h, w, s := b.o.Store.Health(), b.o.Store.Wear(), b.Status()
-	doc := bridgeHealth{OK: h.Healthy, Storage: "ok", Uptime: int64(time.Since(b.started).Seconds()),
-		StorageBytes: h.FileBytes, Lag: s.Lag, Skipped: s.Skipped + s.Lost,
-		WrittenToday: w.BytesToday, GBYear: rounded(w.GBYear), LifeYears: rounded(w.LifeYears), FreePages: w.FreePages}
-	if !w.OldestRaw.IsZero() {
-		doc.OldestRaw = w.OldestRaw.UnixMilli()
-	}
-	if !h.Healthy {
-		doc.Storage, doc.InMemory = h.Err, h.InMemory
-	}
-	for _, d := range b.o.Registry.List() {
-		doc.Devices++
-		if p, ok := b.o.Store.PresenceOf(d.ID); ok && (p.State == store.Online || p.State == store.Sleeping) {
-			doc.Online++
-		}
-	}
-	doc.Dropped = b.lostBySubscribers()
-	topic := b.topics.bridge("health")
-	b.owned.own(gatewayKey, topic, 0)
-	return l.publishAll([]message{{topic, document(doc), true}})
-}
-
-// lostBySubscribers is how many messages the embedded broker's subscribers have lost. That
-// there are more of them than last time is said as well.
-func (b *Bridge) lostBySubscribers() int64 {
-	if b.o.Embedded == nil {
-		return 0
-	}
-	n := b.o.Embedded.Dropped()
-	if lost := n - b.lost; lost > 0 {
-		b.event(bridgeEvent{Type: "alert", Message: fmt.Sprintf(
-			"subscribers of the embedded broker were too slow for %d messages (the log names them); states among them are sent again, the stream is not", lost)})
-	}
-	b.lost = n
-	return n
-}
-
-// rounded is for people: an estimate has no more than one decimal.
-func rounded(f float64) float64 { return math.Round(f*10) / 10 }

@@ -68,7 +68,8 @@ type Bridge struct {
 	birthDelay time.Duration // least wait after Home Assistant's birth; at most five times that
 	settle     time.Duration // between two messages about one device to Home Assistant
 	backoff    time.Duration // first wait before a reconnect
-	healthTick time.Duration
+	healthTick time.Duration // between two messages of how the gateway is, if nothing changes
+	healthGap  time.Duration // least, as devices come and go
 	// diagnoseTick bounds how often what is counted of a device is said anew.
 	diagnoseTick time.Duration
 
@@ -146,7 +147,7 @@ func New(o Options) (*Bridge, error) {
 		warned:   map[string]warning{},
 		seen:     lastSeen{newest: o.Store.Newest, online: map[string]int64{}},
 		patience: 15 * time.Second, grace: 250 * time.Millisecond, debounce: 2 * time.Second, birthDelay: time.Second,
-		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute, diagnoseTick: 5 * time.Minute,
+		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute, healthGap: 2 * time.Second, diagnoseTick: 5 * time.Minute,
 	}
 	// 23 characters are what every broker takes. The epoch tells two gateways
 	// apart that were restored from one backup.

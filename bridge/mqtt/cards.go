@@ -19,25 +19,6 @@ type bridgeInfo struct {
 	Protocol string `json:"protocol"`
 }
 
-// bridgeHealth is <b>/bridge/health.
-type bridgeHealth struct {
-	OK           bool    `json:"ok"`
-	Storage      string  `json:"storage"`             // "ok", or what the last commit failed with
-	InMemory     bool    `json:"in_memory,omitempty"` // storage has failed for so long that nothing is kept
-	Devices      int     `json:"devices"`
-	Online       int     `json:"online"` // sleepers within their time are
-	Uptime       int64   `json:"uptime"` // s
-	StorageBytes int64   `json:"storage_bytes"`
-	Lag          uint64  `json:"lag"`                     // entries that the broker has not confirmed
-	Skipped      uint64  `json:"skipped"`                 // messages and entries that never reached the broker
-	Dropped      int64   `json:"dropped,omitempty"`       // messages that subscribers of the embedded broker were too slow for
-	WrittenToday uint64  `json:"written_today,omitempty"` // bytes
-	GBYear       float64 `json:"gb_year,omitempty"`       // at this rate
-	LifeYears    float64 `json:"card_years,omitempty"`    // that a 32 GB card bears it
-	FreePages    int     `json:"free_pages,omitempty"`    // of the database, used before it grows
-	OldestRaw    int64   `json:"oldest_raw,omitempty"`    // ms since 1970: the day of the oldest samples
-}
-
 // bridgeEvent is <b>/bridge/event.
 type bridgeEvent struct {
 	Type    string `json:"type"`

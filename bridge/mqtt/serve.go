@@ -170,6 +170,9 @@ func (b *Bridge) publishBatch(l *link, entries []*store.Entry, replayed store.Po
 	now := time.Now()
 	for _, e := range entries {
 		b.compose.add(e, e.Pos > replayed && !e.Again, now)
+		if e.Kind == store.Presence {
+			b.countsChanged()
+		}
 	}
 	if err := b.publishComposed(l); err != nil {
 		return err

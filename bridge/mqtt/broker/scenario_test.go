@@ -332,7 +332,7 @@ var ourOwn = map[string]func(t *testing.T, dial dialer){
 		sub.subscribe("home/a", 4, "") // no local: the other two still want it
 		sub.gets("home/a x q0")
 		sub.publish(1, false, 1, "home/a", "", "own")
-		sub.expect(0x40, num16(1))
+		sub.acked(1)
 		sub.gets("home/a own q1")
 	},
 	"a subscription again takes the place of the old": func(t *testing.T, dial dialer) {
@@ -341,7 +341,7 @@ var ourOwn = map[string]func(t *testing.T, dial dialer){
 		k.subscribe("home/a", 1, "\x0b\x01")
 		k.subscribe("home/a", 0, "")
 		k.publish(1, false, 1, "home/a", "", "x")
-		k.expect(0x40, num16(1))
+		k.acked(1)
 		if m := k.gets("home/a x q0"); m.props != "" {
 			t.Errorf("properties %q", m.props)
 		}

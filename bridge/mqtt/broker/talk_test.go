@@ -15,6 +15,7 @@ type talk struct {
 	t       testing.TB
 	conn    net.Conn
 	version byte
+	patient bool // a socket, whose peer may take some time for each packet
 	in      []byte
 }
 
@@ -82,6 +83,9 @@ func (k *talk) say(what string) {
 // hear returns the next packet.
 func (k *talk) hear() (head byte, body string) {
 	k.t.Helper()
+	if k.patient {
+		k.conn.SetDeadline(time.Now().Add(30 * time.Second))
+	}
 	for {
 		head, body, size, _, err := split(k.in, 1<<28)
 		if err != nil {
@@ -105,6 +109,18 @@ func (k *talk) expect(kind byte, body string) {
 	if head, got := k.hear(); head != kind || got != body {
 		k.t.Fatalf("heard %#x %q, want %#x %q", head, got, kind, body)
 	}
+}
+
+// acked expects the PUBACK of a client that hears what it says itself: the message
+// may come before it, and is there for the next to ask.
+func (k *talk) acked(id uint16) {
+	k.t.Helper()
+	head, body := k.hear()
+	if head == 0x40 && body == num16(id) {
+		return
+	}
+	k.expect(0x40, num16(id))
+	k.in = append([]byte(packet(head, []byte(body))), k.in...)
 }
 
 // connect says CONNECT and returns what CONNACK answers.
@@ -238,8 +254,7 @@ func dialTCP(t testing.TB, address string) dialer {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
-		return &talk{t: t, conn: conn, version: version}
+		return &talk{t: t, conn: conn, version: version, patient: true}
 	}
 }
 

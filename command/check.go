@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -104,6 +105,25 @@ func resolve(p *protocol.Point, s Setting) (protocol.Value, error) {
 		}
 	}
 	return v.Normal(), p.CheckCommand(v)
+}
+
+// Understood is what a request asks, in the form of a command: a text is read as
+// what the description (nil if there is none) says it is, as far as it can be.
+func Understood(d *protocol.Description, set []Setting) []Setting {
+	if d == nil {
+		return set
+	}
+	out := slices.Clone(set)
+	for i, s := range out {
+		p := d.Point(s.Name)
+		if p == nil || s.Value.Kind() != protocol.None {
+			continue
+		}
+		if v, err := p.Parse(s.Text); err == nil {
+			out[i] = Setting{Name: s.Name, Value: v.Normal()}
+		}
+	}
+	return out
 }
 
 func lastOfEachName(set []Setting) []Setting {

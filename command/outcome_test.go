@@ -252,3 +252,24 @@ func TestEveryOutcome(t *testing.T) {
 		})
 	}
 }
+
+// What was refused is repeated in the form of a command: as what the description
+// says it is, and as it was written only where it cannot be read so.
+func TestARefusedRequestIsSaidInItsTypes(t *testing.T) {
+	inHome(t, func(h *home) {
+		text := func(name, s string) Setting { return Setting{Name: name, Text: s} }
+		for want, asked := range map[string][]Setting{
+			`{"set":{"desk/on":true,"desk/brightness":130},"outcome":"invalid"`: {text("desk/on", "ON"), text("desk/brightness", "130")},
+			`{"set":{"desk/on":"BLUE","level":5},"outcome":"invalid"`:           {text("desk/on", "BLUE"), text("level", "5.0")},
+			`{"set":{"mode":"turbo"},"outcome":"invalid"`:                       {text("mode", "turbo")},
+			`{"set":{"temperature":5},"outcome":"unsupported"`:                  {text("temperature", "5")},
+			`{"set":{"nothing":"5"},"outcome":"unsupported"`:                    {text("nothing", "5")},
+			`{"set":{"desk/on":true},"outcome":"offline"`:                       {text("desk/on", "on")},
+		} {
+			got := string(h.ask("", 0, asked...).one(t).AppendJSON(nil))
+			if !strings.HasPrefix(strings.Replace(got, `"id":null,`, "", 1), want) {
+				t.Errorf("%v:\n%s, want\n%s", asked, got, want)
+			}
+		}
+	})
+}

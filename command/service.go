@@ -213,9 +213,7 @@ func (s *Service) Register(name string, a Asker) {
 func (s *Service) Submit(r Request, a Asker) {
 	c := &command{req: r, asker: a, born: time.Now()}
 	o, no := s.check(r)
-	if no == nil {
-		c.req.Set, c.records, c.momentary = o.set, o.records, o.momentary
-	}
+	c.req.Set, c.records, c.momentary = o.set, o.records, o.momentary
 	s.mu.Lock()
 	defer s.unlock()
 	if no == nil {
@@ -236,9 +234,13 @@ func (s *Service) giveRefusal(c *command, no *refusal) {
 func (s *Service) check(r Request) (checked, *refusal) {
 	dev, ok := s.registry.Get(r.Device)
 	if !ok {
-		return checked{}, noDevice(r.Device)
+		return checked{set: r.Set}, noDevice(r.Device)
 	}
-	return check(dev, r)
+	o, no := check(dev, r)
+	if no != nil {
+		o.set = Understood(dev.Description, r.Set)
+	}
+	return o, no
 }
 
 func noDevice(id string) *refusal { return refuse(Unsupported, "no device %q", id) }

@@ -145,7 +145,8 @@ func TestRetainedCommandIsRefusedOnce(t *testing.T) {
 	c, events := newClient(t, m.dial, "hearthgate/device/lamp/#"), newClient(t, m.dial, "hearthgate/bridge/event")
 	c.publish("hearthgate/device/lamp/plug/set", "ON", true) // before the bridge is there
 	h.run(Options{Broker: "mqtt://" + m.addr})
-	if got := c.result("lamp", ""); got["outcome"] != "invalid" || !strings.Contains(got["message"].(string), "retain") {
+	if got := c.result("lamp", ""); got["outcome"] != "invalid" || !strings.Contains(got["message"].(string), "retain") ||
+		!cmp.Equal(got["set"], map[string]any{"plug": true}) {
 		t.Errorf("%v", got)
 	}
 	events.expectThat("alert", func(x heard) bool {

@@ -163,7 +163,7 @@ func (b *Bridge) refuse(to target, payload []byte, o command.Outcome, why error)
 		res.ID, res.Via = r.ID, to.many.via()
 	default:
 		r, _ := parseCommand(to, b.isLight(to), payload)
-		res.ID, res.Set = r.ID, r.Set
+		res.ID, res.Set = r.ID, command.Understood(b.o.Registry.Description(to.device), r.Set)
 		b.o.Registry.Note(to.device, registry.AboutCommand, "refused as "+string(o)+": "+res.Message)
 	}
 	b.results.Done(res, nil)

@@ -112,9 +112,11 @@ type day struct {
 
 const meterValues = 5 // and the switch
 
-// run starts the bridge, which looks for its broker as often as it does in life.
+// run starts the bridge, which looks for its broker as often as it does in life. It
+// reads before anybody speaks: a new reader begins at the head.
 func (d *day) run(s *shaky) {
 	d.runWith(Options{Embedded: s}, func(b *Bridge) { b.backoff = time.Second })
+	synctest.Wait()
 }
 
 func newDay(h *home, meters int) *day {

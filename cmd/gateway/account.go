@@ -13,12 +13,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
+var roles = []string{"read", "control", "admin"}
+
 func tokenCommand() *cobra.Command {
 	var role string
 	add := &cobra.Command{Use: "add [NAME]", Short: "Make a token for the API and print it, once", Args: cobra.MaximumNArgs(1),
 		Long:    "Make a token for the API and print it, once. Without a name it gets one; a\nname that is a role (token add read) is the role, too.",
 		Example: "  hearthgate token add dashboard --role control",
 		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains(roles, role) {
+				return usageError{fmt.Errorf("--role: want one of %s, not %q", strings.Join(roles, ", "), role)}
+			}
 			a, err := adminOf(c)
 			if err != nil {
 				return err
@@ -67,7 +72,7 @@ func tokenCommand() *cobra.Command {
 
 // nameAndRole completes what token add was given.
 func nameAndRole(args []string, role string, said bool) (string, string) {
-	if len(args) == 1 && (said || !slices.Contains([]string{"read", "control", "admin"}, args[0])) {
+	if len(args) == 1 && (said || !slices.Contains(roles, args[0])) {
 		return args[0], role
 	}
 	if len(args) == 1 {

@@ -214,11 +214,8 @@ func commandMany(c *cobra.Command, path string, in map[string]any, ttl, wait str
 	if err != nil {
 		return err
 	}
-	if ttl != "" {
-		in["ttl"] = ttl
-	}
-	q := url.Values{"values": {"text"}}
-	if err := addWait(q, wait); err != nil {
+	q, err := withTimes(in, ttl, wait)
+	if err != nil {
 		return err
 	}
 	var out struct {

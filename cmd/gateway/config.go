@@ -116,7 +116,7 @@ func (c *Config) settings() []setting {
 		{name: "store.commit", doc: "how long a measurement may wait for the disk; 0: never", value: duration{&c.StoreCommit}},
 		{name: "store.retain", doc: "how long raw values are kept; 0: for ever", value: duration{&c.StoreRetain}},
 		{name: "store.log", doc: "where commits are written: file, or bolt (the database itself; much more wear)", value: choice{&c.StoreLog, []string{"file", "bolt"}}},
-		{name: "device.heartbeat", doc: "silence after which a link is asked for life (10s to 10m)", value: duration{&c.DeviceHeartbeat}},
+		{name: "device.heartbeat", doc: "silence after which a link is asked for life (10s to 10m)", value: between{duration{&c.DeviceHeartbeat}, 10 * time.Second, 10 * time.Minute}},
 		{name: "device.window", doc: "frames a device may have un-acknowledged", value: count{&c.DeviceWindow, 1, 1024}},
 		{name: "limits.device_rate", doc: "frames/s of a device before it is slowed; 0: none", value: count{&c.DeviceRate, 0, 1 << 30}},
 		{name: "limits.address_rate", doc: "connections/s from one address; 0: none", value: count{&c.AddressRate, 0, 1 << 30}},
@@ -136,8 +136,6 @@ func (c *Config) check() error {
 		return fmt.Errorf("mqtt.certificate and mqtt.key go together; one of them is empty")
 	case c.ListenHTTPS == "" && c.ListenHTTP == "":
 		return fmt.Errorf("listen.https and listen.http are both empty, so no device could connect")
-	case c.DeviceHeartbeat < 10*time.Second || c.DeviceHeartbeat > 10*time.Minute:
-		return fmt.Errorf("device.heartbeat must be 10s to 10m, not %s", when.Text(c.DeviceHeartbeat))
 	case c.MQTTBaseTopic == c.MQTTDiscoveryPrefix:
 		return fmt.Errorf("mqtt.base_topic and mqtt.discovery_prefix must differ, both are %q", c.MQTTBaseTopic)
 	case c.MQTTHomie && (c.MQTTHomiePrefix == c.MQTTBaseTopic || c.MQTTHomiePrefix == c.MQTTDiscoveryPrefix):
@@ -198,7 +196,7 @@ func loadFrom(file string, env func(string) (string, bool), flags map[string]str
 		}
 		if v, ok := flags[s.name]; ok {
 			if err := s.value.Set(v); err != nil {
-				return nil, nil, fmt.Errorf("--%s: %w", s.name, err)
+				return nil, nil, usageError{fmt.Errorf("--%s: %w", s.name, err)}
 			}
 			from[s.name] = "flag --" + s.name
 		}
@@ -388,6 +386,24 @@ func (v duration) Set(s string) (err error) {
 	return err
 }
 func (v duration) String() string { return when.Text(*v.p) }
+
+// between is a duration with a least and a most.
+type between struct {
+	duration
+	min, max time.Duration
+}
+
+func (v between) Set(s string) error {
+	d, err := when.Duration(s)
+	if err != nil {
+		return err
+	}
+	if d < v.min || d > v.max {
+		return fmt.Errorf("want %s to %s, not %s", when.Text(v.min), when.Text(v.max), s)
+	}
+	*v.p = d
+	return nil
+}
 
 // absolute makes the data directory independent of where we stand.
 func absolute(dir string) string {

@@ -91,7 +91,7 @@ func TestWrongConfigurationNamesThePlace(t *testing.T) {
 		"a tab":            {"store:\n\tcommit: 1s\n", ":2:1: there is a tab before commit: 1s; indent with spaces"},
 		"a tab behind":     {"store: # a\tb\n  commit:\t1s\n  \tretain: 1d\n", ":3:3: there is a tab before retain: 1d"},
 		"half a pair":      {"tls.key: k.pem\n", "tls.certificate and tls.key go together"},
-		"heartbeat":        {"device.heartbeat: 1s\n", "device.heartbeat must be 10s to 10m, not 1s"},
+		"heartbeat":        {"device.heartbeat: 1s\n", ":1:19: device.heartbeat: want 10s to 10m, not 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(write(t, c.yaml), noEnv, nil)

@@ -28,8 +28,11 @@ func TestTheLogOfADevice(t *testing.T) {
 			t.Errorf("sent: %s", out)
 		}
 	}
+	if out, _ := s.hearthgate("send", "lamp", "on=1", "--json"); !strings.Contains(out, `"ms":0`) {
+		t.Errorf("an outcome without its time: %s", out)
+	}
 	out := s.mustRun("device", "show", "lamp", "--log")
-	if !strings.Contains(out, "command") || !strings.Contains(out, "ended as unsupported") || !strings.Contains(out, "(2 times)") {
+	if !strings.Contains(out, "command") || !strings.Contains(out, "ended as unsupported") || !strings.Contains(out, "(3 times)") {
 		t.Errorf("%s", out)
 	}
 	if out := s.mustRun("device", "show", "lamp", "--log", "--json"); !strings.Contains(out, `"about":"command"`) && !strings.Contains(out, `"about": "command"`) {

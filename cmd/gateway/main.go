@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -171,6 +172,9 @@ func versionText() string {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Say the version", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+			return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"version": versionText()})
+		}
 		_, err := fmt.Fprintln(c.OutOrStdout(), "hearthgate", versionText())
 		return err
 	}}

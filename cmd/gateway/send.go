@@ -21,7 +21,7 @@ type sent struct {
 	Outcome string         `json:"outcome,omitempty"`
 	Status  string         `json:"status,omitempty"`
 	Message string         `json:"message,omitempty"`
-	MS      int64          `json:"ms,omitempty"`
+	MS      *int64         `json:"ms,omitempty"` // with an outcome
 	Until   int64          `json:"until,omitempty"`
 	State   map[string]any `json:"state,omitempty"`
 }
@@ -70,11 +70,8 @@ func send(c *cobra.Command, device string, settings []string, ttl, wait string) 
 		return err
 	}
 	in := map[string]any{"set": asSet(settings)}
-	if ttl != "" {
-		in["ttl"] = ttl
-	}
-	q := url.Values{"values": {"text"}}
-	if err := addWait(q, wait); err != nil {
+	q, err := withTimes(in, ttl, wait)
+	if err != nil {
 		return err
 	}
 	var out sent
@@ -134,16 +131,22 @@ func waitFlags(c *cobra.Command, ttl, wait *string) {
 	c.Flags().StringVar(wait, "wait", "", "wait so long for the outcome (default: until a device that is awake has answered)")
 }
 
-// addWait puts --wait into the query.
-func addWait(q url.Values, wait string) error {
-	if wait == "" {
-		return nil
+// withTimes puts --ttl into the command and --wait into the query that goes with it.
+func withTimes(in map[string]any, ttl, wait string) (url.Values, error) {
+	q := url.Values{"values": {"text"}}
+	if ttl != "" {
+		if d, err := when.Duration(ttl); err != nil || d == 0 {
+			return nil, usageError{fmt.Errorf("--ttl: want a duration above 0, such as 30s, 1h or 7d, not %q", ttl)}
+		}
+		in["ttl"] = ttl
 	}
-	if _, err := when.Duration(wait); err != nil {
-		return usageError{fmt.Errorf("--wait: %w", err)}
+	if wait != "" {
+		if _, err := when.Duration(wait); err != nil {
+			return nil, usageError{fmt.Errorf("--wait: %w", err)}
+		}
+		q.Set("wait", wait)
 	}
-	q.Set("wait", wait)
-	return nil
+	return q, nil
 }
 
 // orderedSet is a JSON object that keeps the order of its names.
@@ -185,7 +188,10 @@ func printSent(w io.Writer, device string, s sent) {
 			s.Status, time.UnixMilli(s.Until).Format(time.DateTime), s.ID, device, s.ID)
 		return
 	}
-	fmt.Fprintf(w, "%s in %d ms", s.Outcome, s.MS)
+	fmt.Fprint(w, s.Outcome)
+	if s.MS != nil {
+		fmt.Fprintf(w, " in %d ms", *s.MS)
+	}
 	if s.Message != "" {
 		fmt.Fprintf(w, ": %s", s.Message)
 	}

@@ -17,12 +17,13 @@ const (
 	partFrames  = 1 << 16
 
 	// heldRecords is how many records a Batch holds as they are, some 100 bytes
-	// each; more are packed meanwhile.
-	heldRecords = 1 << 16
+	// each: what 50 devices say in an hour. More are packed meanwhile, as chunks of
+	// their own, since the merge of the night makes fewer of them.
+	heldRecords = 1 << 17
 )
 
 // Batch is what one transaction of sealing adds to history: the more, the
-// smaller each sample becomes. It needs some 10 MB at most, however much that
+// smaller each sample becomes. It needs some 15 MB at most, however much that
 // is. The zero value is ready. It serves one transaction only.
 type Batch struct {
 	piles map[pileKey]*pile
@@ -38,7 +39,13 @@ type pileKey struct {
 // pile is what a device said of one day.
 type pile struct {
 	frames []chunk.Frame
-	packed [][]byte // what came before these
+	packed []packed // what came before these
+}
+
+// packed is a chunk.
+type packed struct {
+	value   []byte
+	records int
 }
 
 // Add takes a frame, in the order of the log. Its records have times since 1970;
@@ -92,15 +99,23 @@ func (b *Batch) add(key pileKey, f chunk.Frame, records []protocol.Record) {
 
 // pack makes room in memory.
 func (b *Batch) pack() error {
+	b.held = 0
 	for _, p := range b.piles {
-		values, err := encode(p.frames)
-		if err != nil {
+		if err := p.pack(); err != nil {
 			return err
 		}
-		p.packed, p.frames = append(p.packed, values...), nil
 	}
-	b.held = 0
 	return nil
+}
+
+func (p *pile) pack() error {
+	w := chunkWriter{put: func(value []byte, records int) error {
+		p.packed = append(p.packed, packed{value, records})
+		return nil
+	}}
+	err := errors.Join(w.add(p.frames), w.flush())
+	p.frames = nil
+	return err
 }
 
 // Put writes what was added as pieces.
@@ -136,34 +151,17 @@ func (b *Batch) putDay(tx *bolt.Tx, keys []pileKey) error {
 	}
 	batch := lastBatch(s.b) + 1
 	for _, key := range keys {
-		part := uint32(0)
-		err := b.piles[key].each(func(value []byte, records int) error {
-			part++
-			return s.put(pieceKey(batch, key.device, part-1), value, records)
-		})
-		if err != nil {
+		p := b.piles[key]
+		if err := p.pack(); err != nil {
 			return err
+		}
+		for part, c := range p.packed {
+			if err := s.put(pieceKey(batch, key.device, uint32(part)), c.value, c.records); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// each calls f with the chunks of a pile, as few as may be.
-func (p *pile) each(f func(value []byte, records int) error) error {
-	w := chunkWriter{put: f}
-	for _, value := range p.packed {
-		frames, err := chunk.Decode(value)
-		if err != nil {
-			return err
-		}
-		if err := w.add(frames); err != nil {
-			return err
-		}
-	}
-	if err := w.add(p.frames); err != nil {
-		return err
-	}
-	return w.flush()
 }
 
 // chunkWriter makes chunks of bounded size from frames in the order of the log.

@@ -36,6 +36,11 @@ type journal interface {
 
 	Prepare() error // so that Append need not
 	Stats() segment.Stats
+
+	// End is where the log ends, for who opens it next. Zero: that looks for itself.
+	// For who appends.
+	End() segment.End
+
 	Close() error
 }
 

@@ -49,7 +49,7 @@ func (s *Store) settleLog() {
 
 func (s *Store) openFiles(after uint64, replay func(uint64, []byte) error) error {
 	l, err := segment.Open(segment.Options{
-		FS: s.fs, Epoch: s.logEpoch, Size: s.segmentSize, Budget: s.logBudget, Log: s.log, Damaged: s.file.damage,
+		FS: s.fs, Epoch: s.logEpoch, Size: s.segmentSize, Budget: s.logBudget, End: s.seal.end, Log: s.log, Damaged: s.file.damage,
 	}, after, replay)
 	if err == nil {
 		s.journal = l

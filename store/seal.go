@@ -8,6 +8,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/store/chunk"
 	"github.com/hearthgate/hearthgate/store/history"
+	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -34,6 +35,7 @@ type sealing struct {
 	head   Position // the last entry in it
 	states []stateWrite
 	words  []word
+	end    segment.End // of the log, when nothing will be appended any more
 
 	snapshots []*snapshot // to be made afterwards
 	empty     bool        // nothing has to be moved for them
@@ -41,9 +43,10 @@ type sealing struct {
 
 // sealer is what the goroutine that seals keeps to itself.
 type sealer struct {
-	record uint64   // everything but entries is in the database as of it
-	read   uint64   // entries are up to here
-	pos    Position // the last of them
+	record uint64      // everything but entries is in the database as of it
+	read   uint64      // entries are up to here
+	pos    Position    // the last of them
+	end    segment.End // that is in the database
 	keep   keeping
 	failed *sealing // was not done when the store was closed
 	asked  chan *sealing
@@ -189,7 +192,7 @@ func (s *Store) trySeal(job *sealing) error {
 				return putSealed(tx, to.pos, s.seal.record)
 			}
 			to = sealedTo{job.record, max(to.pos, job.head)}
-			return errors.Join(putStates(tx, job.states), s.words.put(tx, job.words), putSealed(tx, to.pos, job.record))
+			return errors.Join(putStates(tx, job.states), s.words.put(tx, job.words), putSealed(tx, to.pos, job.record), putEnd(tx, job.end))
 		})
 		switch {
 		case err != nil && overBudget(err):
@@ -229,6 +232,30 @@ func getSealed(tx *bolt.Tx) (pos Position, record uint64, err error) {
 		return 0, 0, fmt.Errorf("%w: %s is %x", errCorrupt, keySealed, v)
 	}
 	return keyPosition(v[:8]), binary.BigEndian.Uint64(v[8:]), nil
+}
+
+// keyEnd is where the log ended when the store was closed. It is about a segment
+// that is not written to again, so it need not be removed: when there is a newer
+// one it says nothing.
+var keyEnd = []byte("end")
+
+func putEnd(tx *bolt.Tx, e segment.End) error {
+	if e == (segment.End{}) {
+		return nil
+	}
+	b := numberKey(e.Generation)
+	b = binary.BigEndian.AppendUint64(b, e.Last)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Off))
+	return tx.Bucket(bucketMeta).Put(keyEnd, sealRow(b))
+}
+
+// getEnd is zero when it is not there, or damaged: the log is searched for it then.
+func getEnd(tx *bolt.Tx) (e segment.End) {
+	b, err := unsealRow(tx.Bucket(bucketMeta).Get(keyEnd))
+	if err != nil || len(b) != 24 {
+		return e
+	}
+	return segment.End{Generation: binary.BigEndian.Uint64(b), Last: binary.BigEndian.Uint64(b[8:]), Off: int64(binary.BigEndian.Uint64(b[16:]))}
 }
 
 func positionKey(p Position) []byte { return numberKey(uint64(p)) }
@@ -354,6 +381,12 @@ func (s *Store) sealAtTheEnd(clean bool) {
 			last.words = append(job.words, last.words...)
 		}
 		job = last
+	}
+	if end := s.journal.End(); clean && end != s.seal.end {
+		if job == nil { // all of it was sealed earlier
+			job = &sealing{record: s.seal.record, head: s.seal.pos}
+		}
+		job.end = end
 	}
 	if job == nil {
 		return

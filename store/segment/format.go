@@ -102,8 +102,7 @@ const (
 
 // decodeRecord looks for a record at the beginning of b.
 func decodeRecord(b []byte, m mark) (number uint64, payload []byte, what found) {
-	if len(b) < recordHeader || !bytes.Equal(b[4:8], recordMagic) ||
-		binary.LittleEndian.Uint64(b[8:]) != m.epoch || binary.LittleEndian.Uint64(b[16:]) != m.generation {
+	if len(b) < recordHeader || !carries(b, m) {
 		return 0, nil, nothing
 	}
 	number = binary.LittleEndian.Uint64(b[24:])
@@ -123,12 +122,8 @@ func looksLike(b []byte, epoch uint64) bool {
 	return bytes.Equal(b[4:8], recordMagic) && binary.LittleEndian.Uint64(b[8:]) == epoch
 }
 
-// markOf is the mark of the record at the beginning of b, if there is one.
-func markOf(b []byte, epoch uint64) (m mark, ok bool) {
-	if len(b) < recordHeader {
-		return m, false
-	}
-	m = mark{epoch, binary.LittleEndian.Uint64(b[16:])}
-	_, _, what := decodeRecord(b, m)
-	return m, what == record
-}
+// generation is that of the record at the beginning of b.
+func generation(b []byte) uint64 { return binary.LittleEndian.Uint64(b[16:]) }
+
+// carries reports whether b begins as a record of this mark does.
+func carries(b []byte, m mark) bool { return looksLike(b, m.epoch) && generation(b) == m.generation }

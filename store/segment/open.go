@@ -36,8 +36,8 @@ func nameNumber(name string) (n int, ok bool) {
 }
 
 // Open reads what is there behind after and calls replay for each record, in
-// order. A record that was cut while it was written ends its segment; damage is
-// reported, and reading goes on behind it. What was replayed is durable, also
+// order; the payload is valid until replay returns. A record that was cut while it
+// was written ends its segment; damage is reported, and reading goes on behind it. What was replayed is durable, also
 // if the process before was killed between its write and its sync. Segments
 // that have nothing behind after are left alone until somebody reads them.
 //
@@ -69,6 +69,7 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 	})
 	l.twins()
 	l.limit()
+	l.ended(o.End)
 	for _, s := range l.live {
 		if s.last <= after {
 			continue
@@ -79,7 +80,9 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 			s.distrust = true
 		}
 	}
-	l.gaps()
+	if n := len(l.live); n > 0 && !l.live[n-1].distrust && !l.live[n-1].damaged {
+		l.ends = End{l.live[n-1].mark.generation, l.live[n-1].last, l.live[n-1].end}
+	}
 	last, err := l.replay(after, replay)
 	l.next = last + 1
 	if err != nil {
@@ -174,17 +177,17 @@ func (l *Log) guess(s *segment) bool {
 	if n, _ := s.file.ReadAt(begin, headerSpace); n < len(begin) || !looksLike(begin, l.o.Epoch) {
 		return false
 	}
-	b, err := readAll(s.file)
-	if err != nil {
-		l.o.Damaged(s.name, err)
+	w := window{s: s, reuse: true}
+	m := mark{l.o.Epoch, generation(begin)}
+	number, _, what := decodeRecord(w.record(headerSpace, m), m)
+	if w.err != nil {
+		l.o.Damaged(s.name, w.err)
 	}
-	m, ok := markOf(b[headerSpace:], l.o.Epoch)
-	if !ok {
+	if what != record {
 		return false
 	}
 	l.o.Damaged(s.name+" at byte 0", errors.New("the header is damaged"))
-	s.mark, s.damaged = m, true
-	s.first, _, _ = decodeRecord(b[headerSpace:], m)
+	s.mark, s.first, s.damaged = m, number, true
 	return true
 }
 
@@ -207,55 +210,44 @@ func (l *Log) twins() {
 	}
 }
 
-// gaps scans the segments that are followed by others than in their time: those
-// between were let go of and used again, which is no damage.
-func (l *Log) gaps() {
-	for i, s := range l.live[:max(0, len(l.live)-1)] {
-		if !s.scanned && s.sequence+1 != l.live[i+1].sequence {
-			s.take(l.scan(s, s.last))
-		}
-	}
-}
-
 // limit ends segments where the next one begins: what is behind that in them
-// was given up, and is in the next one.
+// was given up, and is in the next one. Between two that did not follow each other
+// in their time others were let go of and used again, which is no damage.
 func (l *Log) limit() {
 	for i := len(l.live) - 2; i >= 0; i-- {
-		l.live[i].last = l.live[i+1].first - 1
+		s, next := l.live[i], l.live[i+1]
+		s.last, s.gap = next.first-1, s.sequence+1 != next.sequence
 	}
 }
 
-// readAll reads a file; a part that cannot be read is zeros, and reported.
-func readAll(f File) (b []byte, err error) {
-	size, err := f.Size()
-	if err != nil || size > 1<<30 {
-		return nil, errors.Join(err, fmt.Errorf("a segment of %d bytes", size))
+// ended takes from who closed the log where the newest segment ends, so that it
+// need not be searched. A segment is never written to again by another process,
+// so this holds for as long as it is the newest; that nothing lies behind the end
+// is looked at all the same.
+func (l *Log) ended(e End) {
+	if len(l.live) == 0 {
+		return
 	}
-	b = make([]byte, size)
-	if n, rerr := f.ReadAt(b, 0); n == len(b) || errors.Is(rerr, io.EOF) {
-		return b, nil
+	s := l.live[len(l.live)-1]
+	if e.Generation != s.mark.generation || e.Last+1 < s.first || e.Off < headerSpace || e.Off > s.size || s.damaged {
+		return
 	}
-	for off := 0; off < len(b); off += mostBlock {
-		part := b[off:min(off+mostBlock, len(b))]
-		if n, rerr := f.ReadAt(part, int64(off)); n < len(part) {
-			clear(part)
-			err = cmp.Or(err, rerr)
-		}
+	b := make([]byte, leastBlock)
+	if n, err := s.file.ReadAt(b, e.Off); n < len(b) && !errors.Is(err, io.EOF) || carries(b, s.mark) {
+		return
 	}
-	return b, err
+	s.last, s.end = e.Last, e.Off
 }
 
 // scan finds the records of s up to number last and tells where they are. What
-// lies between two whose numbers follow each other is padding.
+// lies between two whose numbers follow each other is padding. What the disk does
+// not give is reported, and is no record.
 func (l *Log) scan(s *segment, last uint64) (found layout) {
-	b, err := readAll(s.file)
-	if err != nil {
-		l.o.Damaged(s.name, err)
-	}
-	cut := 0
+	w := window{s: s, reuse: true}
+	cut := int64(0)
 	found.last, found.end = s.first-1, headerSpace
-	for off := headerSpace; off < len(b); {
-		number, payload, what := decodeRecord(b[off:], s.mark)
+	for off := int64(headerSpace); off+recordHeader <= s.size; {
+		number, payload, what := decodeRecord(w.record(off, s.mark), s.mark)
 		if what != record || number <= found.last {
 			if what == torn && cut == 0 {
 				cut = off
@@ -264,7 +256,8 @@ func (l *Log) scan(s *segment, last uint64) (found layout) {
 			continue
 		}
 		if number > last {
-			return found
+			cut = 0
+			break
 		}
 		lost := number != found.last+1
 		if lost {
@@ -272,8 +265,11 @@ func (l *Log) scan(s *segment, last uint64) (found layout) {
 			l.o.Damaged(fmt.Sprintf("%s from byte %d to %d", s.name, found.end, off), errors.New("no record can be read there"))
 		}
 		n := padded(recordHeader+len(payload), leastBlock)
-		found.add(number, int64(off), n, lost)
-		off, cut = off+int(n), 0
+		found.add(number, off, n, lost)
+		off, cut = off+n, 0
+	}
+	if w.err != nil {
+		l.o.Damaged(s.name, w.err)
 	}
 	if cut > 0 {
 		l.o.Log.Info("a record that was not finished was cut off", "segment", s.name, "byte", cut)
@@ -288,7 +284,8 @@ func (l *Log) replay(after uint64, f func(number uint64, payload []byte) error) 
 		if s.last <= after {
 			continue
 		}
-		_, serr := l.walk(s, place{s.first, headerSpace}, s.last, func(number uint64, payload []byte) bool {
+		w := window{s: s, reuse: true}
+		_, serr := l.walk(&w, s.place(after+1), s.last, func(number uint64, payload []byte) bool {
 			if number <= last {
 				return true
 			}

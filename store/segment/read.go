@@ -2,15 +2,10 @@ package segment
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 )
-
-// readAtOnce is how much of a segment is read in one go.
-const readAtOnce = 64 << 10
 
 // Scan calls f for the records from number on, in order, until f returns false
 // or there are no more. Payloads may be kept. ErrGone: the log begins behind
@@ -24,7 +19,7 @@ func (l *Log) Scan(number uint64, f func(number uint64, payload []byte) bool) er
 		if s == nil {
 			return err
 		}
-		more, err := l.walk(s, at, last, func(n uint64, payload []byte) bool {
+		more, err := l.walk(&window{s: s}, at, last, func(n uint64, payload []byte) bool {
 			return n < number || f(n, payload)
 		})
 		l.leave(s)
@@ -59,7 +54,7 @@ func (l *Log) enter(number uint64) (s *segment, at place, last uint64, err error
 		}
 		s = l.live[i]
 		s.readers++
-		if s.scanned || number <= s.first { // its first record lies at its beginning
+		if s.scanned || number <= s.first && !s.gap { // its first record lies at its beginning
 			break
 		}
 		last = s.last
@@ -68,17 +63,22 @@ func (l *Log) enter(number uint64) (s *segment, at place, last uint64, err error
 		l.mu.Lock()
 		s.take(found)
 		l.mu.Unlock()
-		if found.last < last { // it is shorter than it was
+		if found.last < last && !s.gap { // it is shorter than it was
 			l.lost(s, found.last+1, last)
 		}
 		l.leave(s)
 	}
 	defer l.mu.Unlock()
-	at = place{s.first, headerSpace}
+	return s, s.place(number), s.last, nil
+}
+
+// place is where to begin to look for a record. The caller holds Log.mu, but at the
+// start.
+func (s *segment) place(number uint64) place {
 	if k, _ := slices.BinarySearchFunc(s.index, number+1, func(p place, n uint64) int { return cmp.Compare(p.number, n) }); k > 0 {
-		at = s.index[k-1]
+		return s.index[k-1]
 	}
-	return s, at, s.last, nil
+	return place{s.first, headerSpace}
 }
 
 // leave is the end of enter.
@@ -98,29 +98,15 @@ func (l *Log) leave(s *segment) {
 	}
 }
 
-// walk reads s from at on up to the record last, and says whether f wants more.
-func (l *Log) walk(s *segment, at place, last uint64, f func(number uint64, payload []byte) bool) (more bool, err error) {
-	var b []byte // of the segment, from begin on
-	var begin int64
-	fill := func(off, n int64) (err error) {
-		if off >= begin && off+n <= begin+int64(len(b)) {
-			return nil
-		}
-		b, begin = make([]byte, min(max(n, readAtOnce), s.size-off)), off
-		return readPart(s, b, off)
-	}
-	before := at.number - 1
+// walk reads the segment of w from at on up to the record last, and says whether f
+// wants more.
+func (l *Log) walk(w *window, at place, last uint64, f func(number uint64, payload []byte) bool) (more bool, err error) {
+	s, before := w.s, at.number-1
 	for off := int64(at.off); before < last && off+recordHeader <= s.size; {
-		if err := fill(off, recordHeader); err != nil {
-			return false, err
+		number, payload, what := decodeRecord(w.record(off, s.mark), s.mark)
+		if w.nothing && w.away() {
+			return false, fmt.Errorf("read %s at byte %d: %w", s.name, off, w.err)
 		}
-		if head := b[off-begin:]; looksLike(head, s.mark.epoch) {
-			n := min(recordHeader+int64(binary.LittleEndian.Uint32(head[32:])), s.size-off)
-			if err := fill(off, n); err != nil {
-				return false, err
-			}
-		}
-		number, payload, what := decodeRecord(b[off-begin:], s.mark)
 		if what != record || number <= before || number > last {
 			off += leastBlock
 			continue
@@ -138,33 +124,6 @@ func (l *Log) walk(s *segment, at place, last uint64, f func(number uint64, payl
 		l.lost(s, before+1, last)
 	}
 	return true, nil
-}
-
-// readPart reads a part of s. Blocks that the disk does not give are zeros, but
-// only if it gives others: a disk that is away must not look like a damaged one.
-func readPart(s *segment, b []byte, off int64) error {
-	got, err := s.file.ReadAt(b, off)
-	if got == len(b) || errors.Is(err, io.EOF) {
-		return nil
-	}
-	given := false
-	for from := 0; from < len(b); from += mostBlock {
-		part := b[from:min(from+mostBlock, len(b))]
-		if n, perr := s.file.ReadAt(part, off+int64(from)); n == len(part) || errors.Is(perr, io.EOF) {
-			given = true
-		} else {
-			clear(part)
-		}
-	}
-	probe := make([]byte, leastBlock)
-	for at := off + int64(len(b)); at < s.size && !given; at += readAtOnce {
-		n, _ := s.file.ReadAt(probe, at)
-		given = n == len(probe)
-	}
-	if given {
-		return nil
-	}
-	return fmt.Errorf("read %s at byte %d: %w", s.name, off, err)
 }
 
 // lost reports records that should be there, unless the segment is known to be

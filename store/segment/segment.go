@@ -39,8 +39,17 @@ type Options struct {
 	Epoch   uint64 // records of another epoch are stale
 	Size    int64  // of a segment, DefaultSize
 	Budget  int64  // bytes of all that are in use, DefaultBudget; beyond it the oldest go that are sealed
+	End     End    // what End said when the log was closed; zero = it was not, or that is not known
 	Log     *slog.Logger
 	Damaged func(what string, err error) // called for each damaged place; nil = nobody
+}
+
+// An End is where the last segment of a log ends. It spares the next Open to look
+// for that.
+type End struct {
+	Generation uint64 // of the segment; 0 = not known
+	Last       uint64 // number of the last record
+	Off        int64  // where that one ends
 }
 
 // Log is open until Close.
@@ -54,6 +63,7 @@ type Log struct {
 	block  int      // what writes to out are a multiple of
 	at     int64    // where in out the next record goes
 	buffer []byte   // aligned, for one record
+	ends   End
 
 	// Held while files are made, taken or given back. Before mu.
 	making   sync.Mutex
@@ -93,6 +103,7 @@ type segment struct {
 	layout
 	open     bool // more is written to it
 	scanned  bool // layout is what it has; else it is as much as it can have
+	gap      bool // records behind it were let go of: it may well have less
 	readers  int  // in it now; its file is theirs until they have left
 	gone     bool // from the log: the last reader gives it back
 	distrust bool // a write or a sync failed: never to be used again
@@ -153,6 +164,7 @@ func (l *Log) Append(payload []byte) (number uint64, err error) {
 	l.mu.Unlock()
 	l.at += n
 	l.next++
+	l.ends = End{l.begun.mark.generation, number, l.at}
 	return number, nil
 }
 
@@ -182,6 +194,7 @@ func (l *Log) abandon() {
 	l.mu.Lock()
 	l.begun.distrust = true
 	l.mu.Unlock()
+	l.ends = End{}
 	l.end()
 	l.making.Lock()
 	defer l.making.Unlock()
@@ -221,6 +234,10 @@ func (l *Log) bytes() (n int64) {
 	}
 	return n
 }
+
+// End is where the log ends, of what is released, too: its file may be used again
+// only later. For who appends. After a write that failed it is not known.
+func (l *Log) End() End { return l.ends }
 
 // Close closes the files. Nothing is in memory that is not on disk.
 func (l *Log) Close() error {

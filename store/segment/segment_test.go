@@ -636,3 +636,72 @@ func TestTheDocumentsExamples(t *testing.T) {
 		t.Errorf("this version writes\n%x", segment.EncodeExample())
 	}
 }
+
+// Whoever closed a log knows where it ends, and the next one need not look. A note
+// that is not true is not believed.
+func TestAClosedLogIsNotSearched(t *testing.T) {
+	d := segmenttest.New(nil)
+	large := options(d, &history{})
+	large.Size = 1 << 20 // so that searching it takes more than one read
+	run := func(from, to int) segment.End {
+		l, err := segment.Open(large, 0, func(uint64, []byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, l, from, to)
+		_ = l.Close()
+		return l.End()
+	}
+	first, closed := run(1, 20), run(21, 60)
+	content := d.Content()
+
+	again := func(end segment.End, image segmenttest.Image) (reads int, l *segment.Log) {
+		t.Helper()
+		d, h := segmenttest.New(image), &history{}
+		d.Fault = func(what, _ string) error {
+			if what == "read" {
+				reads++
+			}
+			return nil
+		}
+		o := options(d, h)
+		o.End = end
+		l, err := segment.Open(o, 60, h.note(t, 60))
+		if err != nil || len(h.damaged) > 0 {
+			t.Fatal(err, h.damaged)
+		}
+		return reads, l
+	}
+	searched, l := again(segment.End{}, content)
+	if l.End() != closed {
+		t.Errorf("it ends at %+v, said was %+v", l.End(), closed)
+	}
+	known, l := again(closed, content)
+	if known >= searched || l.End() != closed || l.Next() != 61 {
+		t.Errorf("%d reads, %d without knowing; it ends at %+v, said was %+v", known, searched, l.End(), closed)
+	}
+	if b, err := l.Read(60); err != nil || string(b) != payload(60) {
+		t.Errorf("record 60: %.20q, %v", b, err)
+	}
+	write(t, l, 61, 61)
+
+	early := closed // in the right segment, but there is more
+	early.Last, early.Off = closed.Last-1, closed.Off-int64(len(payload(60))+36+511)/512*512
+	for what, end := range map[string]segment.End{"an older segment": first, "an earlier place": early, "a place behind the file": {closed.Generation, 60, 1 << 40}} {
+		if n, l := again(end, content); n < searched || l.End() != closed {
+			t.Errorf("%s: %d reads, it ends at %+v", what, n, l.End())
+		}
+	}
+
+	l, _ = open(t, d, 60)
+	write(t, l, 61, 61)
+	d.Fault = func(what, _ string) error {
+		if what == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if _, err := l.Append([]byte("x")); err == nil || l.End() != (segment.End{}) {
+		t.Errorf("%v: it ends at %+v, which nobody knows", err, l.End())
+	}
+}

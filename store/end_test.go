@@ -1,0 +1,103 @@
+package store_test
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment"
+)
+
+// counted is a directory that counts what is read of the log's files.
+type counted struct {
+	segment.FS
+	mu   sync.Mutex
+	read int
+}
+
+func (c *counted) Open(name string, how segment.Mode) (segment.File, error) {
+	f, err := c.FS.Open(name, how)
+	return countedFile{f, c}, err
+}
+
+// since is how many bytes were read since it was asked last.
+func (c *counted) since() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, c.read = c.read, 0
+	return n
+}
+
+type countedFile struct {
+	segment.File
+	c *counted
+}
+
+func (f countedFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.c.mu.Lock()
+	f.c.read += n
+	f.c.mu.Unlock()
+	return n, err
+}
+
+// A store that was closed knows where its log ends: the next start does not look
+// for it. One that was killed, or whose note is damaged or of before, is searched.
+func TestAStoreThatWasClosedIsNotSearched(t *testing.T) {
+	dir := t.TempDir()
+	fs := &counted{FS: segment.Dir(dir)}
+	seq := uint64(0)
+	start := func(says int) (read int) {
+		t.Helper()
+		fs.since()
+		s := open(t, store.Options{Dir: dir, Commit: 0, FS: fs})
+		read = fs.since()
+		if s.Head() != store.Position(seq) {
+			t.Errorf("the log ends at %d, want %d", s.Head(), seq)
+		}
+		for range says {
+			seq++
+			sayNow(t, s, "a", seq)
+		}
+		end(t, s)
+		return read
+	}
+	const little = 16 << 10
+	start(50)
+	for range 3 {
+		if n := start(0); n > little {
+			t.Errorf("%d bytes of the log were read after it was closed", n)
+		}
+	}
+	start(20)
+	if n := start(0); n > little {
+		t.Errorf("%d bytes of the log were read after it was closed again", n)
+	}
+	closed := copyOf(t, dir)
+	start(20)
+	before, err := os.ReadFile(filepath.Join(closed, "gateway.db"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "gateway.db"), before, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := start(0); n < little { // the note is of before, the log is not
+		t.Errorf("%d bytes of the log were read, and the database is an older one", n)
+	}
+	if n := start(0); n > little {
+		t.Errorf("%d bytes of the log were read after that", n)
+	}
+}
+
+// Power is cut in runs that follow each other, each closed in good order: what the
+// one before noted about the end of the log must not hide what the next one wrote.
+func TestPowerCutBehindAClosedStore(t *testing.T) {
+	commits, each, least := 80, 6, 2000
+	if underRace {
+		commits, each, least = 20, 2, 0
+	}
+	cutPower(t, commits, each, least, store.Files, store.Files, store.Files, store.Files)
+}

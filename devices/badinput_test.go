@@ -191,18 +191,19 @@ func TestBadOpenings(t *testing.T) {
 		name string
 		say  func(d *devicetest.Device)
 		want protocol.CloseCode
+		why  string // part of the reason: what its developer has to mend
 	}{
-		{"nothing for ten seconds", func(d *devicetest.Device) {}, 4005},
+		{"nothing for ten seconds", func(d *devicetest.Device) {}, 4005, "hello"},
 		{"WebSocket pings alone", func(d *devicetest.Device) {
 			for range 9 {
 				d.SendFrame(true, devicetest.OpPing, nil)
 				time.Sleep(time.Second)
 			}
-		}, 4005},
-		{"telemetry first", func(d *devicetest.Device) { d.Send(devicetest.Number(1, "x", 1)) }, 4000},
-		{"a refused frame first", func(d *devicetest.Device) { d.SendBytes([]byte{0x82, 6, 0xa0}) }, 4000},
-		{"a hello without boot", func(d *devicetest.Device) { d.SendBytes([]byte{0x82, 4, 0xa0}) }, 4000},
-		{"a hello with a short boot", func(d *devicetest.Device) { d.SendBytes([]byte{0x82, 4, 0xa1, 1, 0x41, 1}) }, 4000},
+		}, 4005, "hello"},
+		{"telemetry first", func(d *devicetest.Device) { d.Send(devicetest.Number(1, "x", 1)) }, 4000, "must be hello"},
+		{"a refused frame first", func(d *devicetest.Device) { d.SendBytes([]byte{0x82, 6, 0xa0}) }, 4000, "telemetry.1 is missing"},
+		{"a hello without boot", func(d *devicetest.Device) { d.SendBytes([]byte{0x82, 4, 0xa0}) }, 4000, "hello.1 is missing"},
+		{"a hello with a short boot", func(d *devicetest.Device) { d.SendBytes([]byte{0x82, 4, 0xa1, 1, 0x41, 1}) }, 4000, "hello.1 is not a string of 8 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			story(t, func(t *testing.T) {
@@ -211,6 +212,9 @@ func TestBadOpenings(t *testing.T) {
 				begin := time.Now()
 				c.say(d)
 				d.ExpectClose(c.want)
+				if got := d.Closed().Reason; !strings.Contains(got, c.why) {
+					t.Errorf("closed with %q, want %q", got, c.why)
+				}
 				if took := time.Since(begin); took > 10*time.Second {
 					t.Errorf("closed after %v", took)
 				}

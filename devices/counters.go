@@ -22,6 +22,7 @@ type Counters struct {
 	Acks          atomic.Uint64 // ack frames (each tells of one or more)
 	Errors        atomic.Uint64 // error frames
 	Settled       atomic.Uint64 // frames settled by an error
+	LeftOut       atomic.Uint64 // seqs that devices left out: they had to drop data
 	Retimed       atomic.Uint64 // records whose time was replaced by the receipt
 	LogsDropped   atomic.Uint64 // log frames beyond 10/s
 	WindowPauses  atomic.Uint64 // readings paused: window full

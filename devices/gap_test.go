@@ -45,5 +45,8 @@ func TestDroppedDataAndRestartsAreCounted(t *testing.T) {
 		old.Boot = &again.Boots[0]
 		d.Send(devicetest.Number(1, "t", 11), old).Expect(protocol.Ack{Seq: 1}, protocol.Ack{Seq: 10, Boot: old.Boot})
 		counts(1, 2)
+		if n := home.Hub.Counters.LeftOut.Load(); n != 4 {
+			t.Errorf("%d numbers left out, want 3, 4, 7 and 8", n)
+		}
 	})
 }

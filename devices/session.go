@@ -74,7 +74,7 @@ func (l *link) refuse(err error) {
 	case r.Close != 0:
 		l.end(r.Close, r.Message)
 	case !l.opened:
-		l.end(protocol.CloseMalformed, "the first frame must be hello")
+		l.end(protocol.CloseMalformed, "the first frame must be a hello that can be used: "+r.Message)
 	case r.Seq != 0:
 		l.settle(r.Boot, r.Seq, r.Code, r.Message)
 	default:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/hearthgate/hearthgate/command"
 	"github.com/hearthgate/hearthgate/registry"
@@ -126,9 +127,28 @@ func (a *API) routes() {
 	}
 	a.mux.HandleFunc("GET /health", a.health)
 	a.mux.HandleFunc("GET /{$}", index)
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	a.mux.HandleFunc("/", a.nothing)
+}
+
+// methods are those of the table.
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
+// nothing answers what is not in the table: 405 where another method would do.
+func (a *API) nothing(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, m := range methods {
+		other := &http.Request{Method: m, Host: r.Host, URL: r.URL}
+		if _, pattern := a.mux.Handler(other); pattern != "/" {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) == 0 {
 		writeProblem(w, problem(http.StatusNotFound, "there is nothing at %s", r.URL.Path))
-	})
+		return
+	}
+	all := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", all)
+	writeProblem(w, problem(http.StatusMethodNotAllowed, "%s is not for %s; it takes %s", r.Method, r.URL.Path, all))
 }
 
 // health is for watchdogs and needs no token: it tells nothing but its colour.

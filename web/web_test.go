@@ -102,24 +102,28 @@ func TestWhoMayAsk(t *testing.T) {
 		status              int
 		says                string
 	}{
-		"no token":            {"GET", "/api/v1/devices", "", [2]string{}, 401, "bearer token"},
-		"unknown token":       {"GET", "/api/v1/devices", "hga1.x.y", [2]string{}, 401, "not known"},
-		"not even loopback":   {"GET", "/api/v1/status", "", [2]string{"Host", "127.0.0.1"}, 401, "bearer token"},
-		"read reads":          {"GET", "/api/v1/devices", read, [2]string{}, 200, "lamp"},
-		"read sends nothing":  {"POST", "/api/v1/devices/lamp/command", read, [2]string{}, 403, "role control"},
-		"control adds none":   {"POST", "/api/v1/devices", control, [2]string{}, 403, "role admin"},
-		"admin may":           {"GET", "/api/v1/tokens", admin, [2]string{}, 200, `"name":"r"`},
-		"a foreign name":      {"GET", "/api/v1/devices", read, [2]string{"Host", "evil.example"}, 403, "host"},
-		"our name":            {"GET", "/api/v1/devices", read, [2]string{"Host", "pi.local:8443"}, 200, "lamp"},
-		"a foreign page":      {"GET", "/api/v1/devices", read, [2]string{"Origin", "https://evil.example"}, 403, "origin"},
-		"a page we allow":     {"GET", "/api/v1/devices", read, [2]string{"Origin", "https://panel.example"}, 200, "lamp"},
-		"a page of the void":  {"GET", "/api/v1/devices", read, [2]string{"Origin", "null"}, 403, "origin"},
-		"health needs none":   {"GET", "/health", "", [2]string{}, 200, "true"},
-		"nothing there":       {"GET", "/api/v2/x", read, [2]string{}, 404, "nothing"},
-		"an unknown device":   {"GET", "/api/v1/devices/none", read, [2]string{}, 404, "not known"},
-		"a status of its own": {"GET", "/api/v1/status", read, [2]string{}, 200, "42"},
-		"numbers for a graph": {"GET", "/metrics", read, [2]string{}, 200, "hearthgate_part_answer 42\n# TYPE hearthgate_part_well gauge\nhearthgate_part_well 1\n"},
-		"they need a token":   {"GET", "/metrics", "", [2]string{}, 401, "bearer token"},
+		"no token":             {"GET", "/api/v1/devices", "", [2]string{}, 401, "bearer token"},
+		"unknown token":        {"GET", "/api/v1/devices", "hga1.x.y", [2]string{}, 401, "not known"},
+		"not even loopback":    {"GET", "/api/v1/status", "", [2]string{"Host", "127.0.0.1"}, 401, "bearer token"},
+		"read reads":           {"GET", "/api/v1/devices", read, [2]string{}, 200, "lamp"},
+		"read sends nothing":   {"POST", "/api/v1/devices/lamp/command", read, [2]string{}, 403, "role control"},
+		"control adds none":    {"POST", "/api/v1/devices", control, [2]string{}, 403, "role admin"},
+		"admin may":            {"GET", "/api/v1/tokens", admin, [2]string{}, 200, `"name":"r"`},
+		"a foreign name":       {"GET", "/api/v1/devices", read, [2]string{"Host", "evil.example"}, 403, "host"},
+		"our name":             {"GET", "/api/v1/devices", read, [2]string{"Host", "pi.local:8443"}, 200, "lamp"},
+		"a foreign page":       {"GET", "/api/v1/devices", read, [2]string{"Origin", "https://evil.example"}, 403, "origin"},
+		"a page we allow":      {"GET", "/api/v1/devices", read, [2]string{"Origin", "https://panel.example"}, 200, "lamp"},
+		"a page of the void":   {"GET", "/api/v1/devices", read, [2]string{"Origin", "null"}, 403, "origin"},
+		"a page of an address": {"GET", "/api/v1/devices", read, [2]string{"Origin", "http://203.0.113.9"}, 403, "origin"},
+		"our own page":         {"GET", "/api/v1/devices", read, [2]string{"Origin", "http://127.0.0.1:9"}, 200, "lamp"},
+		"our page by name":     {"GET", "/api/v1/devices", read, [2]string{"Origin", "https://pi.local"}, 200, "lamp"},
+		"another method":       {"PUT", "/api/v1/devices/lamp", read, [2]string{}, 405, "it takes GET, PATCH, DELETE"},
+		"health needs none":    {"GET", "/health", "", [2]string{}, 200, "true"},
+		"nothing there":        {"GET", "/api/v2/x", read, [2]string{}, 404, "nothing"},
+		"an unknown device":    {"GET", "/api/v1/devices/none", read, [2]string{}, 404, "not known"},
+		"a status of its own":  {"GET", "/api/v1/status", read, [2]string{}, 200, "42"},
+		"numbers for a graph":  {"GET", "/metrics", read, [2]string{}, 200, "hearthgate_part_answer 42\n# TYPE hearthgate_part_well gauge\nhearthgate_part_well 1\n"},
+		"they need a token":    {"GET", "/metrics", "", [2]string{}, 401, "bearer token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req, err := http.NewRequest(c.method, h.network.URL+c.path, strings.NewReader("{}"))
@@ -141,6 +145,41 @@ func TestWhoMayAsk(t *testing.T) {
 				t.Errorf("%d %s, want %d with %q", resp.StatusCode, body, c.status, c.says)
 			}
 		})
+	}
+}
+
+// A page that the operator listed uses the API from a browser, which asks first
+// whether it may send its token, and shows an answer only to a page that is named.
+func TestAListedPageUsesTheAPI(t *testing.T) {
+	h := newHome(t)
+	ask := func(method, origin, token string) *http.Response {
+		req, err := http.NewRequest(method, h.network.URL+"/api/v1/devices", nil)
+		check(t, err)
+		req.Header.Set("Origin", origin)
+		if method == http.MethodOptions {
+			req.Header.Set("Access-Control-Request-Method", "GET")
+			req.Header.Set("Access-Control-Request-Headers", "authorization")
+		} else {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		check(t, err)
+		resp.Body.Close()
+		return resp
+	}
+	page, token := "https://panel.example", h.token("panel", registry.Read)
+	first := ask(http.MethodOptions, page, "")
+	if first.StatusCode != http.StatusNoContent || !strings.Contains(first.Header.Get("Access-Control-Allow-Headers"), "Authorization") ||
+		!strings.Contains(first.Header.Get("Access-Control-Allow-Methods"), "GET") {
+		t.Errorf("asked first: %d %v", first.StatusCode, first.Header)
+	}
+	for _, resp := range []*http.Response{first, ask(http.MethodGet, page, token), ask(http.MethodGet, page, "")} {
+		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != page || resp.Header.Get("Vary") != "Origin" {
+			t.Errorf("%d: for %q, %q", resp.StatusCode, got, resp.Header.Get("Vary"))
+		}
+	}
+	if evil := ask(http.MethodOptions, "https://evil.example", ""); evil.StatusCode != http.StatusForbidden || evil.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("a page from elsewhere: %d %v", evil.StatusCode, evil.Header)
 	}
 }
 

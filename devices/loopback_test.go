@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -155,6 +156,67 @@ func TestTheCloseCodeArrives(t *testing.T) {
 				t.Errorf("got % x", head)
 			}
 		})
+	}
+}
+
+// What a socket has arrives in pieces of any size, and is read ahead of the frames.
+// Frames from some bytes to more than one reading takes, their fragments and pings
+// among them, come out whole.
+func TestFramesInAnyPieces(t *testing.T) {
+	addr, _, tokens := listen(t, false, 1)
+	conn, r, err := dial(addr, false, tokens[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	const frames = 40
+	var stream []byte
+	for seq := uint64(1); seq <= frames; seq++ {
+		f := &protocol.Telemetry{Seq: seq}
+		for range random.IntN(8) {
+			f.Records = append(f.Records, protocol.Record{Name: "note", Value: protocol.Text(strings.Repeat("x", random.IntN(1024)))})
+		}
+		b := protocol.Append(nil, f)
+		cut := random.IntN(len(b))
+		stream = append(stream, devicetest.WebSocketFrame(false, devicetest.OpBinary, b[:cut])...)
+		stream = append(stream, devicetest.WebSocketFrame(true, devicetest.OpPing, b[:min(cut, 125)])...)
+		stream = append(stream, devicetest.WebSocketFrame(true, devicetest.OpContinuation, b[cut:])...)
+	}
+	sent := make(chan error, 1)
+	go func() {
+		for len(stream) > 0 {
+			n := min(len(stream), 1<<random.IntN(14))
+			if _, err := conn.Write(stream[:n]); err != nil {
+				sent <- err
+				return
+			}
+			stream = stream[n:]
+		}
+		sent <- nil
+	}()
+	for acked, pongs := uint64(0), 0; acked < frames || pongs < frames; {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(r, head); err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, head[1])
+		if _, err := io.ReadFull(r, body); err != nil {
+			t.Fatal(err)
+		}
+		if head[0] == 0x80|devicetest.OpPong {
+			pongs++
+			continue
+		}
+		f, err := protocol.Decode(body, protocol.Limits{})
+		ack, ok := f.(protocol.Ack)
+		if err != nil || !ok || ack.Seq <= acked || ack.Seq > frames {
+			t.Fatalf("after %d: %x %v", acked, body, err)
+		}
+		acked = ack.Seq
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -175,3 +175,13 @@ func OpenSlow(o Options, wait func()) (*Store, error) {
 	s.file.fault = func() error { wait(); return nil }
 	return s.open()
 }
+
+// LogBegins is the position of the first entry that the log still has, 0 if it is
+// empty.
+func (s *Store) LogBegins() Position {
+	_, _, at, err := s.find(0)
+	if err != nil {
+		panic(err)
+	}
+	return at
+}

@@ -31,6 +31,15 @@ type script struct {
 	mu    sync.Mutex
 	steps []step
 	acked []int // by operation of the disk: steps acknowledged before it
+	looks []look
+}
+
+// look is how things were for the reader that lags, after so many operations of
+// the disk.
+type look struct {
+	n        int
+	advanced store.Position // of its cursor
+	first    store.Position // that the log still had
 }
 
 // step is an entry, or a change to the table when key is set.
@@ -89,22 +98,32 @@ const (
 	cutSeal    = 20 << 10
 )
 
-// A reader that is this far behind, and then reads on to half of it.
-const cutLag = 120
+// course is what a store goes through.
+type course struct {
+	commits int
+	each    int           // images of a cut before each operation
+	places  []store.LogIn // of the log, one after the other
+	lag     int           // of a reader that then reads on to half of it
+	budget  int64         // of the log, 0 = more than is ever used
+	older   byte          // the format of the file it begins with, 0 = today's
+}
+
+func (c course) options(dir string, place store.LogIn) store.Options {
+	return store.Options{Dir: dir, Commit: 0, LogIn: place, Retain: 100 * 24 * time.Hour, Budget: c.budget}
+}
 
 // record runs a store and notes every write, of the database and of the log's
 // files, in one journal, and when what was acknowledged. Now and then a day passes,
 // in which days are merged and old ones go, and with more than one place it is
 // stopped and goes on in the next. At times the disk is broken for so long that the
 // store works in memory.
-func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk, *script) {
-	disk := segmenttest.New(nil)
-	sc := &script{}
+func record(t *testing.T, course course) (disk *segmenttest.Disk, sc *script) {
+	sc = &script{}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.UnixMilli(1795219200000).Add(-time.Hour)))
 		dir := t.TempDir()
 		path := filepath.Join(dir, "gateway.db")
-		end(t, open(t, store.Options{Dir: dir, LogIn: places[0]}))
+		disk = sc.begin(t, dir, course)
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -122,10 +141,14 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 			}
 			return nil
 		}
-		told := func(error) { sc.ack(disk.Len()) }
-		for run, place := range places {
-			o := store.Options{Dir: dir, Commit: 0, LogIn: place, Retain: 100 * 24 * time.Hour}
-			s, err := store.OpenWatched(o, disk, cutSegment, cutSeal, write, func() { disk.Sync("gateway.db") })
+		told := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			sc.ack(disk.Len())
+		}
+		for run, place := range course.places {
+			s, err := store.OpenWatched(course.options(dir, place), disk, cutSegment, cutSeal, write, func() { disk.Sync("gateway.db") })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,8 +164,12 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 				}
 				tails = append(tails, tail)
 			}
-			for c := range commits / len(places) {
-				broken.Store(c%60 == 40 && place == store.Files)
+			slow := s.Cursors()[1].Pos
+			for c := range course.commits / len(course.places) {
+				broken.Store(c%60 == 30 && place == store.Files)
+				if course.budget > 0 && place == store.Files { // at times half of it is not sealed
+					s.SetDatabaseFault(unless(c%60/10 != 4 || c%70 == 60))
+				}
 				for range 1 + c%4 {
 					st := next(len(sc.steps))
 					sc.steps = append(sc.steps, st)
@@ -158,9 +185,11 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 					throughMemory(t, s, &broken)
 				}
 				tails[0].Advance(s.Head())
-				if lag := tails[1].Lag(); lag > cutLag {
-					tails[1].Advance(s.Head() - cutLag/2)
+				if lag := tails[1].Lag(); lag > uint64(course.lag) {
+					slow = s.Head() - store.Position(course.lag/2)
+					tails[1].Advance(slow)
 				}
+				sc.looks = append(sc.looks, look{disk.Len(), slow, s.LogBegins()})
 				time.Sleep(7 * time.Second) // so that cursors are written, too
 				if c%70 == 60 {
 					time.Sleep(25 * time.Hour)
@@ -170,7 +199,33 @@ func record(t *testing.T, commits int, places ...store.LogIn) (*segmenttest.Disk
 		}
 		sc.upTo(disk.Len())
 	})
+	missed := func(l look) bool { return l.first > l.advanced+1 }
+	if slices.ContainsFunc(sc.looks, missed) != (course.budget > 0) {
+		t.Errorf("a budget of %d, and what the reader that lags misses: %+v", course.budget, sc.looks)
+	}
 	return disk, sc
+}
+
+// begin makes the store that a course begins with, and the disk.
+func (sc *script) begin(t *testing.T, dir string, course course) *segmenttest.Disk {
+	if course.older == 0 {
+		end(t, open(t, store.Options{Dir: dir, LogIn: course.places[0]}))
+		return segmenttest.New(nil)
+	}
+	segments := store.MakeOlder(t, dir, course.older, func(n int) *store.Entry {
+		st := step{device: fmt.Sprint("d", n%cutDevices), seq: uint64(n)}
+		sc.steps = append(sc.steps, st)
+		return st.entry()
+	}, func(key, value string) { sc.steps = append(sc.steps, step{key: key, value: value}) })
+	sc.acked = []int{len(sc.steps)}
+	return segmenttest.New(segments)
+}
+
+func unless(sound bool) func() error {
+	if sound {
+		return nil
+	}
+	return func() error { return syscall.EIO }
 }
 
 // throughMemory waits until the store works in memory and, with a sound disk, until
@@ -254,19 +309,19 @@ func (sc *script) after(n int) (entries []step, table map[string]string) {
 	return entries, table
 }
 
-// verify opens what a cut left and compares it with the script.
-func (sc *script) verify(dir string, logIn store.LogIn, image segmenttest.Image, acked int, goOn bool) error {
+// verify opens what a cut before an operation left and compares it with the script.
+func (sc *script) verify(o store.Options, image segmenttest.Image, at int, goOn bool) error {
 	files := segmenttest.Image{}
 	for name, b := range image {
 		if name == "gateway.db" {
-			if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(o.Dir, name), b, 0o600); err != nil {
 				return err
 			}
 			continue
 		}
 		files[name] = b
 	}
-	s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0, LogIn: logIn}, segmenttest.Reborn(files), cutSegment, cutSeal)
+	s, err := store.OpenOn(o, segmenttest.Reborn(files), cutSegment, cutSeal)
 	if err != nil {
 		return fmt.Errorf("the start is refused: %w", err)
 	}
@@ -302,27 +357,45 @@ func (sc *script) verify(dir string, logIn store.LogIn, image segmenttest.Image,
 	if err := words.Each(func(k, v string) error { table[k] = v; return nil }); err != nil {
 		return err
 	}
+	acked, limits := sc.acked[at], sc.seen(at)
 	for n := acked; n <= len(sc.steps); n++ {
 		entries, rows := sc.after(n)
 		kept := slices.DeleteFunc(slices.Clone(entries), func(st step) bool { return st.device == forgotten })
-		if slices.Equal(kept, got) && maps.Equal(rows, table) && read.is(entries) {
+		if slices.Equal(kept, got) && maps.Equal(rows, table) && read.is(entries, limits) {
 			return errors.Join(sc.verifyState(s, entries), sc.goOn(s, n, goOn))
 		}
 	}
-	return fmt.Errorf("after %d acknowledged steps of %d there are %d entries, a reader at %d got %d, and %v", acked, len(sc.steps), len(got), read.after, len(read.entries), table)
+	return fmt.Errorf("after %d acknowledged steps of %d there are %d entries, a reader at %d got %d (it was at %d at most, and there was all from %d on), and %v",
+		acked, len(sc.steps), len(got), read.after, len(read.entries), limits.advanced, limits.first, table)
+}
+
+// seen is the first look at the reader that lags behind a cut, which bounds how far
+// it can be and what it can miss.
+func (sc *script) seen(at int) look {
+	i, _ := slices.BinarySearchFunc(sc.looks, at, func(l look, at int) int { return cmp.Compare(l.n, at) })
+	if i < len(sc.looks) {
+		return sc.looks[i]
+	}
+	return look{advanced: 1 << 62, first: 1 << 62}
 }
 
 // slowly is what a reader that was behind got.
 type slowly struct {
+	fresh   bool // it is not durable
 	after   store.Position
-	entries []step
+	entries []unread
+}
+
+type unread struct {
+	step
+	pos store.Position
 }
 
 // readSlow reads with the cursor of the reader that lags, if it is durable.
 func readSlow(s *store.Store) (got slowly, err error) {
 	i := slices.IndexFunc(s.Cursors(), func(c store.Cursor) bool { return c.Name == "slow" })
 	if i < 0 {
-		got.after = s.Head()
+		got.fresh, got.after = true, s.Head()
 		return got, nil
 	}
 	got.after = s.Cursors()[i].Pos
@@ -335,24 +408,36 @@ func readSlow(s *store.Store) (got slowly, err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		entries, skipped, err := tail.Next(ctx, 50)
 		cancel()
-		if err != nil || skipped > 0 {
-			return got, fmt.Errorf("a reader skipped %d entries behind %d: %w", skipped, at, err)
+		if err != nil {
+			return got, fmt.Errorf("a reader behind %d: %w", at, err)
 		}
+		was, first := at, entries[0].Pos
 		for _, e := range entries {
 			st := step{device: e.Device, seq: e.Seq}
-			if want := st.entry(); !slices.Equal(e.Records, want.Records) || e.Pos != at+1 {
+			if want := st.entry(); !slices.Equal(e.Records, want.Records) || e.Pos <= at {
 				return got, fmt.Errorf("a reader got %+v behind %d, which is not what was said", e, at)
 			}
-			got.entries = append(got.entries, st)
+			got.entries = append(got.entries, unread{st, e.Pos})
 			at = e.Pos
+		}
+		if missed := uint64(at-was) - uint64(len(entries)); missed != skipped {
+			return got, fmt.Errorf("a reader behind %d missed %d up to %d and was told of %d", was, missed, first, skipped)
 		}
 	}
 	return got, nil
 }
 
-// is reports whether it got all entries behind its cursor, in order.
-func (got slowly) is(all []step) bool {
-	return int(got.after) <= len(all) && slices.Equal(all[got.after:], got.entries)
+// is reports whether it got all entries behind its cursor, in order, but for what
+// had gone from the log by then.
+func (got slowly) is(all []step, limits look) bool {
+	at := got.after
+	for _, e := range got.entries {
+		if int(e.pos) > len(all) || all[e.pos-1] != e.step || e.pos != at+1 && e.pos > limits.first {
+			return false
+		}
+		at = e.pos
+	}
+	return int(at) == len(all) && (got.fresh || got.after <= limits.advanced)
 }
 
 // verifyState compares what follows from the log.
@@ -390,31 +475,33 @@ func (sc *script) goOn(s *store.Store, n int, do bool) error {
 // After a power cut at any moment the store starts, everything acknowledged is
 // there, and nothing is there twice, half or out of order.
 func TestPowerCut(t *testing.T) {
-	commits, each, least := 280, 8, 10_000
-	if underRace {
-		commits, each, least = 25, 4, 0
+	files, inBolt := []store.LogIn{store.Files}, []store.LogIn{store.InBolt}
+	const never = 120 // entries are fewer than the log's budget
+	all := []struct {
+		name        string
+		course      course
+		least, race int // images; commits under the race detector
+	}{
+		{"files", course{280, 8, files, never, 0, 0}, 10_000, 25},
+		{"in the database", course{60, 6, inBolt, never, 0, 0}, 2000, 15},
+		{"the log moves", course{60, 6, []store.LogIn{store.Files, store.InBolt, store.Files}, never, 0, 0}, 2000, 20},
+		{"the budget is spent", course{120, 4, files, 150, 4 * cutSegment, 0}, 2000, 100},
+		{"the budget is spent in the database", course{120, 3, inBolt, 150, 4 * cutSegment, 0}, 1000, 100},
+		{"upgraded from 1", course{30, 10, files, never, 0, 1}, 1000, 4},
+		{"upgraded from 2", course{30, 10, files, never, 0, 2}, 1000, 4},
+		{"upgraded from 2 in the database", course{20, 4, inBolt, never, 0, 2}, 500, 4},
 	}
-	if n := images(t); n > 0 {
-		commits, each, least = 1000, n/4000+1, n
+	for _, c := range all {
+		t.Run(c.name, func(t *testing.T) {
+			if underRace {
+				c.course.commits, c.course.each, c.least = c.race, 2, 0
+			}
+			if n := images(t); n > 0 { // each has its share
+				c.course.commits, c.least = 3*c.course.commits, n/len(all)
+			}
+			cutPower(t, c.course, c.least)
+		})
 	}
-	cutPower(t, commits, each, least, store.Files)
-}
-
-func TestPowerCutInBolt(t *testing.T) {
-	commits, each, least := 60, 6, 2000
-	if underRace {
-		commits, each, least = 15, 3, 0
-	}
-	cutPower(t, commits, each, least, store.InBolt)
-}
-
-// Power that is cut while the log moves from one place to the other and back.
-func TestPowerCutWhileTheLogMoves(t *testing.T) {
-	commits, each, least := 60, 6, 2000
-	if underRace {
-		commits, each, least = 20, 2, 0
-	}
-	cutPower(t, commits, each, least, store.Files, store.InBolt, store.Files)
 }
 
 // Power that is cut while the start after a cut reads, seals and goes on.
@@ -423,8 +510,8 @@ func TestPowerCutDuringRecovery(t *testing.T) {
 	if underRace {
 		every, each = 6000, 2
 	}
-	disk, sc := record(t, 150, store.Files)
-	dir := memoryDir(t)
+	disk, sc := record(t, course{commits: 150, places: []store.LogIn{store.Files}, lag: 120})
+	o := store.Options{Dir: memoryDir(t), Commit: 0}
 	r := rand.New(rand.NewPCG(3, 4))
 	count := 0
 	var n int
@@ -432,13 +519,13 @@ func TestPowerCutDuringRecovery(t *testing.T) {
 		if n++; n%every != 0 || t.Failed() {
 			return
 		}
-		second, err := recoverOn(dir, image)
+		second, err := recoverOn(o.Dir, image)
 		if err != nil {
 			t.Fatal(err)
 		}
 		second.Cuts(each, r, func(again int, image segmenttest.Image) {
 			count++
-			if err := sc.verify(dir, store.Files, image, sc.acked[at], false); err != nil {
+			if err := sc.verify(o, image, at, false); err != nil {
 				t.Errorf("cut before operation %d, then before operation %d of the recovery: %v", at, again, err)
 			}
 		})
@@ -481,18 +568,29 @@ func images(t *testing.T) int {
 	return n
 }
 
-func cutPower(t *testing.T, commits, each, least int, places ...store.LogIn) {
-	disk, sc := record(t, commits, places...)
+func cutPower(t *testing.T, course course, least int) {
+	disk, sc := record(t, course)
+	if images(t) > 0 {
+		course.each = least/(disk.Len()+1) + 1
+	}
 	type cut struct {
 		at    int
 		image segmenttest.Image
 	}
 	cuts := make(chan cut, 16)
-	var count int
+	made, count, every := 0, 0, 1
+	if underRace { // a start takes ten times as long
+		every = 1 + course.each*disk.Len()/90
+	}
 	go func() {
 		defer close(cuts)
-		disk.Cuts(each, rand.New(rand.NewPCG(1, 2)), func(at int, image segmenttest.Image) {
-			count++
+		disk.Cuts(course.each, rand.New(rand.NewPCG(1, 2)), func(at int, image segmenttest.Image) {
+			if made++; made%every != 0 {
+				return
+			}
+			if count++; count%50_000 == 0 {
+				fmt.Println(time.Now().Format(time.TimeOnly), t.Name(), count, "images, before operation", at, "of", disk.Len())
+			}
 			cuts <- cut{at, image}
 		})
 	}()
@@ -502,13 +600,12 @@ func cutPower(t *testing.T, commits, each, least int, places ...store.LogIn) {
 		workers.Go(func() {
 			n := 0
 			for c := range cuts {
-				if n++; n%10_000 == 0 {
-					fmt.Println(n, "images of one worker are done")
-				}
+				n++
 				if t.Failed() {
 					continue
 				}
-				if err := sc.verify(dir, places[n%len(places)], c.image, sc.acked[c.at], n%10 == 0); err != nil {
+				o := course.options(dir, course.places[n%len(course.places)])
+				if err := sc.verify(o, c.image, c.at, n%10 == 0); err != nil {
 					t.Errorf("cut before operation %d of %d: %v", c.at, disk.Len(), err)
 				}
 			}

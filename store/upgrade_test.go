@@ -18,25 +18,47 @@ import (
 
 // older is a store as versions before this one left it.
 type older struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	pack    packer
 	next    Position
 	entries []*Entry
+	entry   func(n int) *Entry // that is said; nil = a temperature
 }
 
 func (o *older) say(n int) (batch []*Entry) {
 	for range n {
 		o.next++
-		at := int64(noon + o.next*1000)
-		e := &Entry{Pos: o.next, Kind: Telemetry, Device: fmt.Sprint("d", o.next%3), Boot: protocol.Boot{1}, Seq: uint64(o.next), Received: at,
-			Records: []protocol.Record{{Name: "t", Unit: "Cel", Value: protocol.Float(float64(o.next) / 4), Time: at * 1e6, Absolute: true}}}
+		e := o.temperature()
+		if o.entry != nil {
+			e = o.entry(int(o.next))
+		}
+		e.Pos = o.next
 		o.pack.add(e)
 		batch = append(batch, e)
 	}
 	o.pack.seal()
 	o.entries = append(o.entries, batch...)
 	return batch
+}
+
+func (o *older) temperature() *Entry {
+	at := int64(noon + o.next*1000)
+	return &Entry{Kind: Telemetry, Device: fmt.Sprint("d", o.next%3), Boot: protocol.Boot{1}, Seq: uint64(o.next), Received: at,
+		Records: []protocol.Record{{Name: "t", Unit: "Cel", Value: protocol.Float(float64(o.next) / 4), Time: at * 1e6, Absolute: true}}}
+}
+
+// MakeOlder leaves a database of an older format in dir, and returns the segments
+// of the log that belong to it. It says what comes from entry, and calls row for
+// each row of the table words.
+func MakeOlder(t testing.TB, dir string, format byte, entry func(n int) *Entry, row func(key, value string)) segmenttest.Image {
+	o := &older{t: t, dir: dir, entry: entry}
+	o.make(format)
+	row("k", "v")
+	if format == 2 {
+		row("l", "w")
+	}
+	return segmentsOf(t, dir)
 }
 
 // make writes a file of a format: 400 entries in blocks, the last 100 of them not
@@ -52,7 +74,6 @@ func (o *older) make(format byte) {
 	db, err := bolt.Open(filepath.Join(o.dir, "gateway.db"), 0o600, &bolt.Options{PageSize: 4096})
 	must(err)
 	o.pack.reset(0, 0)
-	state := device{id: "d0", boots: []*boot{{id: protocol.Boot{1}, staged: 297}}, cells: map[string]*cell{}}
 	must(db.Update(func(tx *bolt.Tx) error {
 		for _, name := range []string{"meta", "log", "devices", "cursors", "table/words"} {
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
@@ -67,6 +88,7 @@ func (o *older) make(format byte) {
 				return err
 			}
 		}
+		state := device{id: "d0", boots: []*boot{{id: o.entries[0].Boot, staged: 297}}, cells: map[string]*cell{}}
 		meta := tx.Bucket([]byte("meta"))
 		err := errors.Join(
 			meta.Put(keyFormat, []byte{format}), meta.Put(keyGateway, []byte("abcdefgh")), meta.Put(keyEpoch, []byte("e")),
@@ -269,7 +291,7 @@ func TestAnUpgradeThatIsCutOffGoesOn(t *testing.T) {
 	}
 }
 
-func segmentsOf(t *testing.T, dir string) segmenttest.Image {
+func segmentsOf(t testing.TB, dir string) segmenttest.Image {
 	t.Helper()
 	image := segmenttest.Image{}
 	names, err := filepath.Glob(filepath.Join(dir, "log-*.seg"))

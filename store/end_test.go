@@ -91,13 +91,3 @@ func TestAStoreThatWasClosedIsNotSearched(t *testing.T) {
 		t.Errorf("%d bytes of the log were read after that", n)
 	}
 }
-
-// Power is cut in runs that follow each other, each closed in good order: what the
-// one before noted about the end of the log must not hide what the next one wrote.
-func TestPowerCutBehindAClosedStore(t *testing.T) {
-	commits, each, least := 80, 6, 2000
-	if underRace {
-		commits, each, least = 20, 2, 0
-	}
-	cutPower(t, commits, each, least, store.Files, store.Files, store.Files, store.Files)
-}

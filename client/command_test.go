@@ -84,6 +84,10 @@ func TestNothingIsBegunAfterTheTimeLeft(t *testing.T) {
 		if got := expect[*protocol.Result](l); got.ID != 2 || got.Code != protocol.ResultTooLate {
 			t.Errorf("result %+v, want too late", got)
 		}
+		l.send(switchOn(3, 0)) // no time at all is left
+		if got := expect[*protocol.Result](l); got.ID != 3 || got.Code != protocol.ResultTooLate {
+			t.Errorf("result %+v, want too late", got)
+		}
 		if !slices.Equal(desk.acted, []uint64{1}) {
 			t.Errorf("acted on %v, want 1 alone", desk.acted)
 		}

@@ -26,7 +26,7 @@ type commands struct {
 // job is one command and, once it is done, its result.
 type job struct {
 	command *protocol.Command
-	due     time.Time // zero = no limit was said
+	due     time.Time // when it is too late to begin
 	done    bool
 	result  protocol.Result
 	at      time.Time // of result.Records
@@ -84,10 +84,7 @@ func (d *Device) accept(c *protocol.Command, now time.Time) (lost []protocol.Rec
 		d.reply(&protocol.Result{ID: c.ID, Code: protocol.ResultBusy})
 		return nil, at
 	}
-	j := &job{command: c}
-	if c.Left > 0 {
-		j.due = now.Add(time.Duration(min(c.Left, 1<<40)) * time.Millisecond)
-	}
+	j := &job{command: c, due: now.Add(time.Duration(min(c.Left, 1<<40)) * time.Millisecond)}
 	d.commands.remember(j)
 	d.commands.queue = append(d.commands.queue, j)
 	if !d.commands.working {
@@ -132,19 +129,15 @@ func (d *Device) work() {
 // act carries out one command, unless its time is over.
 func (d *Device) act(j *job) protocol.Result {
 	result := protocol.Result{ID: j.command.ID, Code: protocol.ResultUnsupported}
-	if !j.due.IsZero() && !time.Now().Before(j.due) {
+	if !time.Now().Before(j.due) {
 		result.Code = protocol.ResultTooLate
 		return result
 	}
 	if d.cfg.OnCommand == nil {
 		return result
 	}
-	ctx := d.life
-	if !j.due.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, j.due)
-		defer cancel()
-	}
+	ctx, cancel := context.WithDeadline(d.life, j.due)
+	defer cancel()
 	result.Code, result.Message, result.Records = d.cfg.OnCommand(ctx, j.command)
 	return result
 }

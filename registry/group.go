@@ -65,7 +65,7 @@ func (r *Registry) checkGroup(g Group) error {
 	case g.Area != "" && g.Kind == "":
 		return fmt.Errorf("%w of a kind: an area needs one, such as light", ErrBadName)
 	case g.Kind != "" && !slices.Contains(protocol.SettableKinds(), g.Kind):
-		return fmt.Errorf("%w of a kind that can be commanded: %q; want one of %s", ErrBadName, g.Kind, strings.Join(protocol.SettableKinds(), ", "))
+		return fmt.Errorf("%w of a kind to command: %q; want one of %s", ErrBadName, g.Kind, strings.Join(protocol.SettableKinds(), ", "))
 	case len(g.Members) > MaxMembers:
 		return fmt.Errorf("%w: %d members, at most %d", ErrBadName, len(g.Members), MaxMembers)
 	}

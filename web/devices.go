@@ -89,7 +89,10 @@ func (a *API) listDevices(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (a *API) device(r *http.Request) (registry.Device, error) {
-	id := r.PathValue("device")
+	return a.named(r.PathValue("device"))
+}
+
+func (a *API) named(id string) (registry.Device, error) {
 	d, ok := a.Registry.Get(id)
 	if !ok {
 		return d, problem(http.StatusNotFound, "device %q is not known", id)

@@ -22,6 +22,11 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusInternalServerError, "this connection cannot stream")
 	}
 	device := r.URL.Query().Get("device")
+	if device != "" {
+		if _, err := a.named(device); err != nil {
+			return err // it would be silent for ever
+		}
+	}
 	tail := a.Store.Follow()
 	defer tail.Close()
 	w.Header().Set("Content-Type", "application/jsonl")

@@ -327,6 +327,7 @@ func TestLiveFeed(t *testing.T) {
 	if !strings.Contains(line, `"device":"kitchen"`) || !strings.Contains(line, `"n":"temperature","v":21.5`) {
 		t.Error(line)
 	}
+	h.want(404, "GET", "/api/v1/live?device=kitchne", "")
 }
 
 // lamp is a device that answers every command at once.

@@ -16,14 +16,21 @@ import (
 	"github.com/hearthgate/hearthgate/store"
 )
 
-// killMe tells the test binary to be the process that gets killed; it holds the
-// data directory.
+// killMe tells the test binary to be the process that gets killed, as tellMe does
+// to be another build that reads; they hold the data directory.
 const killMe = "HEARTHGATE_TEST_KILL_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killMe); dir != "" {
 		if err := appendForEver(dir); err != nil {
 			fmt.Println("error", err)
+		}
+		return
+	}
+	if dir := os.Getenv(tellMe); dir != "" {
+		if err := tell(context.Background(), os.Stdout, dir); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
 		}
 		return
 	}

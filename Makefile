@@ -3,9 +3,13 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-# Packages whose integers come from the wire; they must also hold where an int
+# Packages whose integers come from the wire or the disk; they must also hold where an int
 # has 32 bits, as on the older Raspberry Pis.
-NARROW := ./protocol/... ./internal/cbor/... ./devices/...
+NARROW := ./protocol/... ./internal/cbor/... ./devices/... ./store/chunk ./store/rollup
+
+# The tests of the store that open what may be on a card: older, damaged, with
+# large pages, cut down by retention, and whatever the model comes to.
+NARROW_STORE := IsAMap|Damage|Unreadable|Garbage|Flips|LargePages|Older|Upgrade|Retention|Compact
 
 # x86-64 kernels run 32-bit programs themselves, others ask the emulator.
 RUN_386 := $(if $(filter x86_64,$(shell uname -m)),,-exec qemu-i386-static)
@@ -45,8 +49,9 @@ race: ## all tests under the race detector, the ARM builds under emulation among
 crash: ## the store's power cuts and kills in full number (IMAGES=1000000: as many cuts), without the race detector
 	IMAGES=$(IMAGES) $(GO) test -count 1 -timeout $(if $(IMAGES),24h,5m) -run 'PowerCut|Kill|StoreIsAMap' ./store/...
 
-narrow: ## tests of the packages that read the wire, with 32-bit integers
+narrow: ## tests of the packages that read the wire and the disk, with 32-bit integers
 	CGO_ENABLED=0 GOARCH=386 $(GO) test $(RUN_386) -timeout 5m $(NARROW)
+	CGO_ENABLED=0 GOARCH=386 $(GO) test $(RUN_386) -timeout 5m -run '$(NARROW_STORE)' ./store
 
 arm: ## static binaries for arm64, armv7, armv6 and amd64 into dist/
 	deploy/arm/build.sh

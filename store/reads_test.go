@@ -47,8 +47,8 @@ func benchmarkHome(b *testing.B) *store.Store {
 			}
 		}
 		begin := today.Add(-time.Duration(days) * day)
-		live(&storetest.Home{Devices: 1, Every: h.Every}, today.Add(-time.Duration(year)*day), begin, 100*day)
-		live(h, begin, homeNow, 3*day)
+		live(&storetest.Home{Devices: 1, Every: h.Every}, today.Add(-time.Duration(year)*day), begin, 20*day)
+		live(h, begin, homeNow, 8*time.Hour)
 		if err := store.KeepAll(o, homeNow, h.Counter); err != nil {
 			b.Fatal(err)
 		}

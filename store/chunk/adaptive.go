@@ -3,6 +3,8 @@ package chunk
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/hearthgate/hearthgate/store/rangecoder"
 )
 
 // The adaptive method writes each residual as a few decisions that a model
@@ -67,7 +69,7 @@ func (e *encoder) appendAdaptive(b []byte, y []int64, order int) []byte {
 	depth := bits.Len8(uint8(longest))
 	b = append(b, byte(depth))
 	e.model.reset(len(y))
-	w := writer{rangeEncoder: newRangeEncoder(b), model: &e.model}
+	w := writer{Encoder: rangecoder.NewEncoder(b), model: &e.model}
 	var h history
 	for i := 1; i < len(y); i++ {
 		h.hashContexts(&e.model)
@@ -75,7 +77,7 @@ func (e *encoder) appendAdaptive(b []byte, y []int64, order int) []byte {
 		w.residual(r, depth)
 		h.add(y[i], r)
 	}
-	return w.finish()
+	return w.Finish()
 }
 
 func residualAround(y []int64, i, order int, middle int64) int64 {
@@ -89,12 +91,12 @@ func residualAround(y []int64, i, order int, middle int64) int64 {
 }
 
 type writer struct {
-	rangeEncoder
+	rangecoder.Encoder
 	model *model
 }
 
 func (w *writer) bit(bit int, node uint32, mixer int) {
-	w.encode(bit, w.model.predict(node, mixer))
+	w.Encode(bit, w.model.predict(node, mixer))
 	w.model.learn(bit)
 }
 
@@ -121,7 +123,7 @@ func (w *writer) residual(r int64, depth int) {
 		i--
 	}
 	for ; i >= 0; i-- {
-		w.encode(int(size>>i&1), even)
+		w.Encode(int(size>>i&1), rangecoder.Even)
 	}
 }
 
@@ -135,7 +137,7 @@ func (d *decoder) readAdaptive(r *reader, y []int64, order int) bool {
 		return false
 	}
 	d.model.reset(len(y))
-	s := scanner{rangeDecoder: newRangeDecoder(r.b), model: &d.model}
+	s := scanner{Decoder: rangecoder.NewDecoder(r.b), model: &d.model}
 	var h history
 	for i := 1; i < len(y); i++ {
 		h.hashContexts(&d.model)
@@ -147,12 +149,12 @@ func (d *decoder) readAdaptive(r *reader, y []int64, order int) bool {
 }
 
 type scanner struct {
-	rangeDecoder
+	rangecoder.Decoder
 	model *model
 }
 
 func (s *scanner) bit(node uint32, mixer int) int {
-	bit := s.decode(s.model.predict(node, mixer))
+	bit := s.Decode(s.model.predict(node, mixer))
 	s.model.learn(bit)
 	return bit
 }
@@ -177,7 +179,7 @@ func (s *scanner) residual(depth int) int64 {
 		i--
 	}
 	for ; i >= 0; i-- {
-		size = size<<1 | uint64(s.decode(even))
+		size = size<<1 | uint64(s.Decode(rangecoder.Even))
 	}
 	if sign != 0 {
 		return -int64(size)

@@ -69,14 +69,8 @@ const sumLength = 4
 // Encode packs the frames, which are in the order of the log. Whatever their
 // times, they come back bit for bit and in this order, with their records in
 // order.
-func Encode(frames []Frame) ([]byte, error) { return encode(frames, false) }
-
-// EncodeQuick is Encode for what is read more often than kept: without the
-// adaptive coder, so larger by a third, and read several times as fast.
-func EncodeQuick(frames []Frame) ([]byte, error) { return encode(frames, true) }
-
-func encode(frames []Frame, quick bool) ([]byte, error) {
-	e := &encoder{places: map[string]int{}, quick: quick}
+func Encode(frames []Frame) ([]byte, error) {
+	e := &encoder{places: map[string]int{}}
 	if err := e.gather(frames); err != nil {
 		return nil, err
 	}

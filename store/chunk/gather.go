@@ -18,7 +18,6 @@ type encoder struct {
 	shapes []shape
 	shape  []int64 // of each frame, which one
 
-	quick bool // without the adaptive coder
 	model model
 }
 

@@ -56,7 +56,7 @@ func (e *encoder) column(v []int64, nest bool, gain int) []byte {
 	}
 	order := bestPacking(y)
 	best := appendPacked(head(methodPacked+byte(order)), y, order)
-	if len(y) >= leastAdaptive && !e.quick {
+	if len(y) >= leastAdaptive {
 		order := likelyOrder(y)
 		if a := e.appendAdaptive(head(methodAdaptive+byte(order)), y, order); len(a)*gain/32 < len(best) {
 			best = a

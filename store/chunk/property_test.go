@@ -109,14 +109,6 @@ func TestWhatGoesInComesOut(t *testing.T) {
 		if d := cmp.Diff(frames, got, exact, cmpopts.EquateEmpty()); d != "" {
 			t.Fatalf("(-want +got):\n%s", d)
 		}
-		quick, err := chunk.EncodeQuick(frames)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err = chunk.Decode(quick)
-		if d := cmp.Diff(frames, got, exact, cmpopts.EquateEmpty()); d != "" || err != nil {
-			t.Fatalf("quick: %v (-want +got):\n%s", err, d)
-		}
 		c, err := chunk.Open(b)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -24,13 +25,30 @@ type page struct {
 	name  string
 }
 
+// bookPage is the rows of the device in one bucket.
 type bookPage struct {
+	Reader
 	shelf   shelf
-	rows    map[string][]rollup.Row // by series
-	parts   []part                  // that could be read
+	series  map[string]*bookSeries
+	parts   []shelfPart // that could be read
 	damaged map[uint32]bool
-	before  int // rows that there were
 	changed bool
+}
+
+// bookSeries is the rows of one series: packed, and as they are while they are
+// needed.
+type bookSeries struct {
+	packed  []rollup.Column // as a rule one
+	rows    []rollup.Row
+	open    bool
+	changed bool
+}
+
+// shelfPart is a value and the bucket that it is in.
+type shelfPart struct {
+	shelf *shelf
+	part
+	rows int
 }
 
 func (b *book) page(l Level, d day) *bookPage {
@@ -39,39 +57,109 @@ func (b *book) page(l Level, d day) *bookPage {
 	if p != nil {
 		return p
 	}
-	p = &bookPage{shelf: openShelf(b.Tx, l, d), rows: map[string][]rollup.Row{}, damaged: map[uint32]bool{}}
+	p = &bookPage{Reader: *b.Reader, shelf: openShelf(b.Tx, l, d), series: map[string]*bookSeries{}, damaged: map[uint32]bool{}}
 	b.pages[key] = p
-	for _, part := range p.shelf.parts(b.device) {
-		series, err := rollup.Unpack(part.value, l.Span())
-		if err != nil {
-			b.damage(p.shelf.where(part.key), err)
-			p.damaged[part.part] = true
-			continue
-		}
-		p.parts = append(p.parts, part)
-		for _, s := range series {
-			p.before += len(s.Rows)
-			p.rows[s.Name] = fuller(p.rows[s.Name], s.Rows)
-		}
+	p.read(&p.shelf, b.device)
+	for _, older := range p.shelf.older() {
+		p.read(&older, b.device)
 	}
 	return p
 }
 
+// read takes in what a bucket has of the device.
+func (p *bookPage) read(s *shelf, device string) {
+	for _, part := range s.parts(device) {
+		columns, err := rollup.Open(part.value, s.level.Span())
+		if err != nil {
+			p.damage(s.where(part.key), err)
+			p.damaged[part.part] = p.damaged[part.part] || s == &p.shelf
+			continue
+		}
+		rows := 0
+		for _, c := range columns {
+			rows += c.Rows
+			series := p.of(c.Name)
+			series.packed = append(series.packed, c)
+		}
+		p.parts = append(p.parts, shelfPart{s, part, rows})
+	}
+}
+
+func (p *bookPage) of(name string) *bookSeries {
+	if p.series[name] == nil {
+		p.series[name] = &bookSeries{}
+	}
+	return p.series[name]
+}
+
+// rows are those of a series in the whole bucket.
+func (p *bookPage) rows(name string) []rollup.Row {
+	s := p.series[name]
+	if s == nil {
+		return nil
+	}
+	if s.open {
+		return s.rows
+	}
+	s.open = true
+	for _, c := range s.packed {
+		rows, err := c.Unpack(p.shelf.level.Span())
+		if err != nil { // with a right checksum it cannot fail
+			p.damage(fmt.Sprintf("%s/%s, rows of %s", p.shelf.level, p.shelf.name, name), err)
+			continue
+		}
+		s.rows = fuller(s.rows, rows)
+	}
+	return s.rows
+}
+
 // rows are those of a series that begin in d.
 func (b *book) rows(l Level, d day, name string) []rollup.Row {
-	return within(b.page(l, d).rows[name], d)
+	return within(b.page(l, d).rows(name), d)
 }
 
 // set puts rows of a day in the place of those that were there.
 func (b *book) set(l Level, d day, name string, rows []rollup.Row) {
 	p := b.page(l, d)
-	old := within(p.rows[name], d)
+	all := p.rows(name)
+	old := within(all, d)
 	if slices.Equal(old, rows) {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(p.rows[name], d.start(), compareStart)
-	p.rows[name] = slices.Replace(slices.Clone(p.rows[name]), i, i+len(old), rows...)
-	p.changed = true
+	i, _ := slices.BinarySearchFunc(all, d.start(), compareStart)
+	s := p.of(name)
+	s.rows = slices.Replace(slices.Clone(all), i, i+len(old), rows...)
+	s.open, s.changed, p.changed = true, true, true
+}
+
+// settle packs what was changed of a series: a month of all series of a device
+// takes more memory than a small board likes to give.
+func (b *book) settle(name string) error {
+	for _, p := range b.pages {
+		s := p.series[name]
+		if s == nil || p.shelf.level == Days { // those are few, and needed again
+			continue
+		}
+		if err := s.settle(name, p.shelf.level); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *bookSeries) settle(name string, l Level) error {
+	if s.changed {
+		s.packed = nil
+		if len(s.rows) > 0 {
+			c, err := rollup.Pack(rollup.Series{Name: name, Rows: s.rows}, l.Span())
+			if err != nil {
+				return err
+			}
+			s.packed = []rollup.Column{c}
+		}
+	}
+	s.rows, s.open, s.changed = nil, false, false
+	return nil
 }
 
 // rollUp makes the rows of a day of a series anew, on the levels that are not
@@ -149,7 +237,7 @@ func (b *book) meaning(d day, name string) (counter, known bool) {
 // newestBefore is the newest row of a day before d.
 func (b *book) newestBefore(name string, d day) (row rollup.Row, ok bool) {
 	for _, year := range slices.Backward(b.shelves(Days, dayOf(earliest), d)) {
-		rows := b.page(Days, year).rows[name]
+		rows := b.page(Days, year).rows(name)
 		if n, _ := slices.BinarySearchFunc(rows, d.start(), compareStart); n > 0 {
 			return rows[n-1], true
 		}
@@ -160,7 +248,7 @@ func (b *book) newestBefore(name string, d day) (row rollup.Row, ok bool) {
 // nextDay is the first day after d of which the series has rows.
 func (b *book) nextDay(name string, d day) (next day, ok bool) {
 	for _, year := range b.shelves(Days, d, dayOf(latest)) {
-		rows := b.page(Days, year).rows[name]
+		rows := b.page(Days, year).rows(name)
 		if n, _ := slices.BinarySearchFunc(rows, d.end(), compareStart); n < len(rows) {
 			return dayOf(rows[n].Start), true
 		}
@@ -188,66 +276,71 @@ func (b *book) write() error {
 }
 
 func (p *bookPage) write(device string) error {
-	var all []rollup.Series
-	for name, rows := range p.rows {
-		if len(rows) > 0 {
-			all = append(all, rollup.Series{Name: name, Rows: rows})
+	var all []rollup.Column
+	for name, s := range p.series {
+		if len(s.packed) > 1 { // of several parts
+			p.rows(name)
+			s.changed = true
 		}
-	}
-	slices.SortFunc(all, func(a, b rollup.Series) int { return cmp.Compare(a.Name, b.Name) })
-	for _, old := range p.parts {
-		if err := p.shelf.delete(old.key, 0); err != nil {
+		if err := s.settle(name, p.shelf.level); err != nil {
 			return err
 		}
+		all = append(all, s.packed...)
 	}
-	next, now := uint32(0), 0
-	err := packSeries(all, p.shelf.level.pack(), func(value []byte, rows int) error {
+	slices.SortFunc(all, func(a, b rollup.Column) int { return cmp.Compare(a.Name, b.Name) })
+	values, err := join(all)
+	if err != nil {
+		return err
+	}
+	touched := map[*shelf]bool{&p.shelf: true}
+	for _, old := range p.parts {
+		if err := old.shelf.delete(old.key, old.rows); err != nil {
+			return err
+		}
+		touched[old.shelf] = true
+	}
+	next := uint32(0)
+	for _, v := range values {
 		for p.damaged[next] {
 			next++
 		}
 		next++
-		now += rows
-		return p.shelf.put(valueKey(device, next-1), value, 0)
-	})
-	if err != nil {
-		return err
-	}
-	if p.shelf.b != nil {
-		if err := p.shelf.count(now-p.before, 0); err != nil {
+		if err := p.shelf.put(valueKey(device, next-1), v.value, v.rows); err != nil {
 			return err
 		}
 	}
-	return p.shelf.dropIfEmpty()
-}
-
-// pack is how rows of a level are packed: those of hours and days are few, and
-// read for the longest spans.
-func (l Level) pack() func([]rollup.Series) ([]byte, error) {
-	if l > FiveMinutes {
-		return rollup.PackQuick
+	for s := range touched {
+		if err := s.dropIfEmpty(); err != nil {
+			return err
+		}
 	}
-	return rollup.Pack
+	return nil
 }
 
-// packSeries calls put with the values that hold all, as few as may be.
-func packSeries(all []rollup.Series, pack func([]rollup.Series) ([]byte, error), put func(value []byte, rows int) error) error {
+// joined is a value and how many rows it has.
+type joined struct {
+	value []byte
+	rows  int
+}
+
+// join makes values that hold all, as few as may be.
+func join(all []rollup.Column) ([]joined, error) {
 	if len(all) == 0 {
-		return nil
+		return nil, nil
 	}
-	value, err := pack(all)
+	value, err := rollup.Join(all)
 	if errors.Is(err, chunk.ErrTooLarge) && len(all) > 1 {
 		half := len(all) / 2
-		if err := packSeries(all[:half], pack, put); err != nil {
-			return err
+		a, err := join(all[:half])
+		if err != nil {
+			return nil, err
 		}
-		return packSeries(all[half:], pack, put)
-	}
-	if err != nil {
-		return err
+		b, err := join(all[half:])
+		return append(a, b...), err
 	}
 	rows := 0
-	for _, s := range all {
-		rows += len(s.Rows)
+	for _, c := range all {
+		rows += c.Rows
 	}
-	return put(value, rows)
+	return []joined{{value, rows}}, err
 }

@@ -129,14 +129,18 @@ func checkChunk(v []byte, from, to day) (n int, err error) {
 }
 
 func checkRows(v []byte, l Level, from, to day) (n int, err error) {
-	all, err := rollup.Unpack(v, l.Span())
+	all, err := rollup.Open(v, l.Span())
 	if err != nil {
 		return 0, err
 	}
 	for _, s := range all {
-		n += len(s.Rows)
-		for i := range s.Rows {
-			switch row := &s.Rows[i]; {
+		n += s.Rows
+		rows, damaged := s.Unpack(l.Span())
+		if damaged != nil {
+			err = fmt.Errorf("%w: %s", damaged, s.Name)
+		}
+		for i := range rows {
+			switch row := &rows[i]; {
 			case row.Start < from.start() || row.End > to.start():
 				err = fmt.Errorf("%w: %s", errTime, s.Name)
 			case row.Start%int64(l.Span()) != 0 || row.Count < 1:

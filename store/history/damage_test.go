@@ -62,7 +62,7 @@ func TestDamageIsToldAndTheRestIsServed(t *testing.T) {
 	}{
 		{"samples", "20261130", history.Raw, 2, 4},
 		{"a piece", "20261201", history.Pieces, 3, 3},
-		{"rows of five minutes", "20261130", history.FiveMinutes, 4, 4}, // two of hours instead
+		{"rows of five minutes", "202611", history.FiveMinutes, 4, 4}, // two of hours instead
 		{"rows of hours", "202611", history.Hours, 4, 4},
 		{"rows of days", "2026", history.Days, 4, 4},
 	} {

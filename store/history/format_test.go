@@ -14,6 +14,7 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store/chunk"
 	"github.com/hearthgate/hearthgate/store/history"
+	"github.com/hearthgate/hearthgate/store/rollup"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -82,10 +83,65 @@ func TestTheDocumentShowsTheFile(t *testing.T) {
 // What is made from the document's bytes alone is read.
 func TestTheDocumentsFileIsRead(t *testing.T) {
 	h := open(t)
+	h.fill(document(t))
+	want := []chunk.Sample{
+		{Time: midnight.Add(time.Hour).UnixNano(), Value: protocol.Int(20)},
+		{Time: midnight.Add(2 * time.Hour).UnixNano(), Value: protocol.Int(21)},
+		{Time: midnight.Add(25 * time.Hour).UnixNano(), Value: protocol.Int(22)},
+	}
+	if d := cmp.Diff(want, h.samples("kitchen", "t"), exact); d != "" {
+		t.Errorf("samples (-want +got):\n%s", d)
+	}
+	if rows := h.rows("kitchen", "t", history.Days); len(rows) != 2 || rows[0].Mean() != 20.5 || rows[1].Mean() != 22 {
+		t.Errorf("rows: %+v", rows)
+	}
+	h.check()
+}
+
+// Rows of five minutes once had a bucket for each day, and all rows were chunks.
+// They are read, and written anew with what comes to their month.
+func TestRowsOfDaysAreReadAndMovedToTheirMonth(t *testing.T) {
+	h := open(t)
+	before, err := os.ReadFile("testdata/day-buckets.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.fill(string(before))
+	h.check()
+	read := func() (all [3][]rollup.Row) {
+		for i, l := range []history.Level{history.FiveMinutes, history.Hours, history.Days} {
+			all[i] = h.rows("kitchen", "t", l)
+		}
+		return all
+	}
+	want := read()
+	if len(want[0]) != 3 || want[0][1].Last != protocol.Int(21) {
+		t.Fatalf("rows: %+v", want[0])
+	}
+	h.merge(midnight.Add(2 * day))
+	if d := cmp.Diff(want, read(), exact); d != "" {
+		t.Errorf("rows after merging (-before +after):\n%s", d)
+	}
+	h.check()
+	h.view(func(r *history.Reader) {
+		var names []string
+		_ = r.Tx.Bucket(history.Bucket(history.FiveMinutes)).ForEach(func(k, _ []byte) error {
+			names = append(names, string(k))
+			return nil
+		})
+		if d := cmp.Diff([]string{"202611", "202612"}, names); d != "" {
+			t.Errorf("buckets of five minutes (-want +got):\n%s", d)
+		}
+	})
+}
+
+// fill puts in what a document shows.
+func (h *home) fill(document string) {
+	h.Helper()
 	h.update(func(tx *bolt.Tx) error {
 		var at *bolt.Bucket
 		var key, value []byte
-		for line := range strings.Lines(document(t)) {
+		for line := range strings.Lines(document) {
 			text := strings.TrimSpace(line)
 			switch indent := len(line) - len(strings.TrimLeft(line, " ")); indent {
 			case 0:
@@ -105,9 +161,9 @@ func TestTheDocumentsFileIsRead(t *testing.T) {
 					}
 				}
 			case 2:
-				key, value = unhex(t, text), nil
+				key, value = unhex(h, text), nil
 			default:
-				value = append(value, unhex(t, text)...)
+				value = append(value, unhex(h, text)...)
 				if err := at.Put(key, value); err != nil {
 					return err
 				}
@@ -115,21 +171,9 @@ func TestTheDocumentsFileIsRead(t *testing.T) {
 		}
 		return nil
 	})
-	want := []chunk.Sample{
-		{Time: midnight.Add(time.Hour).UnixNano(), Value: protocol.Int(20)},
-		{Time: midnight.Add(2 * time.Hour).UnixNano(), Value: protocol.Int(21)},
-		{Time: midnight.Add(25 * time.Hour).UnixNano(), Value: protocol.Int(22)},
-	}
-	if d := cmp.Diff(want, h.samples("kitchen", "t"), exact); d != "" {
-		t.Errorf("samples (-want +got):\n%s", d)
-	}
-	if rows := h.rows("kitchen", "t", history.Days); len(rows) != 2 || rows[0].Mean() != 20.5 || rows[1].Mean() != 22 {
-		t.Errorf("rows: %+v", rows)
-	}
-	h.check()
 }
 
-func unhex(t *testing.T, text string) []byte {
+func unhex(t testing.TB, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(text)
 	if err != nil {

@@ -60,6 +60,9 @@ func (k *Keeper) mergeDay(r *Reader, late *shelf, device string, d day, now time
 			return err
 		}
 		b.rollUp(&all, name, d, late)
+		if err := b.settle(name); err != nil {
+			return err
+		}
 		if late[Raw] {
 			gone = append(gone, name)
 		}

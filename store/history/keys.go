@@ -39,28 +39,38 @@ func (d day) String() string  { return d.time().Format("2006-01-02") }
 // layout is that of the names of a level's buckets. Their order is that of time.
 func (l Level) layout() string {
 	switch l {
-	case Hours:
-		return "200601"
+	case FiveMinutes, Hours:
+		return layoutMonth
 	case Days:
 		return "2006"
 	}
-	return "20060102"
+	return layoutDay
 }
+
+const (
+	layoutMonth = "200601"
+	layoutDay   = "20060102"
+)
 
 // bucket is the name of the bucket that has d.
 func (l Level) bucket(d day) []byte { return d.time().AppendFormat(nil, l.layout()) }
 
-// span is the days of a bucket, from the first to the one behind the last.
+// span is the days of a bucket, from the first to the one behind the last. Rows of
+// five minutes once had a bucket for each day.
 func (l Level) span(name []byte) (from, to day, ok bool) {
-	t, err := time.Parse(l.layout(), string(name))
-	if err != nil || len(name) != len(l.layout()) {
+	layout := l.layout()
+	if l == FiveMinutes && len(name) == len(layoutDay) {
+		layout = layoutDay
+	}
+	t, err := time.Parse(layout, string(name))
+	if err != nil || len(name) != len(layout) {
 		return 0, 0, false
 	}
 	end := t.AddDate(0, 0, 1)
-	switch l {
-	case Hours:
+	switch layout {
+	case layoutMonth:
 		end = t.AddDate(0, 1, 0)
-	case Days:
+	case "2006":
 		end = t.AddDate(1, 0, 0)
 	}
 	from, to = day(t.Unix()/86400), day(end.Unix()/86400)

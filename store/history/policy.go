@@ -7,7 +7,7 @@ import (
 )
 
 // Keep is how long each level is kept, from the end of the bucket in which it
-// lies: a day for samples and rows of five minutes, a month for hours, a year for
+// lies: a day for samples, a month for rows of five minutes and of hours, a year for
 // days. 0 is for ever. A level is kept at least as long as the finer ones, for
 // what is behind rows is needed to make the next.
 type Keep struct {

@@ -184,20 +184,20 @@ func (w *retaining) without(v []byte, gone func(name string) bool) (value []byte
 	if w.level == Raw {
 		return samplesWithout(v, gone)
 	}
-	all, err := rollup.Unpack(v, w.level.Span())
+	all, err := rollup.Open(v, w.level.Span())
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	var kept []rollup.Series
-	for _, s := range all {
-		before += len(s.Rows)
-		if !gone(s.Name) {
-			kept = append(kept, s)
-			after += len(s.Rows)
+	var kept []rollup.Column
+	for _, c := range all {
+		before += c.Rows
+		if !gone(c.Name) {
+			kept = append(kept, c)
+			after += c.Rows
 		}
 	}
 	if after > 0 && after < before {
-		value, err = w.level.pack()(kept)
+		value, err = rollup.Join(kept)
 	}
 	return value, before, after, err
 }

@@ -63,9 +63,10 @@ func TestEachLevelIsKeptForItsTime(t *testing.T) {
 		{91 * day, history.Raw, 24 * 60 * 2},
 		{92*day - 1, history.Raw, 0},
 		{93 * day, history.Raw, 2 * 24 * 60 * 2},
-		{367 * day, history.FiveMinutes, 2 * 288 * 2},
-		{368 * day, history.FiveMinutes, 288 * 2},
-		{(5*365 + 1) * day, history.Hours, 24 * 2}, // November is over, then December
+		{366 * day, history.FiveMinutes, 288 * 2}, // November is over, then December
+		{396 * day, history.FiveMinutes, 0},
+		{397 * day, history.FiveMinutes, 2 * 288 * 2},
+		{(5*365 + 1) * day, history.Hours, 24 * 2},
 		{(5*365 + 31) * day, history.Hours, 0},
 		{(5*365 + 32) * day, history.Hours, 2 * 24 * 2},
 		{3650 * day, history.Days, 0},
@@ -203,7 +204,7 @@ func kept(p history.Policy, device, name string) history.Keep {
 func bucketEnd(l history.Level, ns int64) time.Time {
 	t := time.Unix(0, ns).UTC()
 	switch l {
-	case history.Hours:
+	case history.FiveMinutes, history.Hours:
 		return time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 	case history.Days:
 		return time.Date(t.Year()+1, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -321,14 +321,16 @@ func (w *walker) bucket(l Level, d day) []rollup.Row {
 func (w *walker) unpack(l Level, d day) keptRows {
 	s := openShelf(w.Tx, l, d)
 	kept := keptRows{name: string(s.name)}
-	for _, p := range s.parts(w.q.Device) {
-		more, err := rollup.UnpackSeries(p.value, w.q.Name, l.Span())
-		if err != nil {
-			w.damage(s.where(p.key), err)
-			kept.broken = true
-			continue
+	for _, s := range append([]shelf{s}, s.older()...) {
+		for _, p := range s.parts(w.q.Device) {
+			more, err := rollup.UnpackSeries(p.value, w.q.Name, l.Span())
+			if err != nil {
+				w.damage(s.where(p.key), err)
+				kept.broken = true
+				continue
+			}
+			kept.rows = fuller(kept.rows, more)
 		}
-		kept.rows = fuller(kept.rows, more)
 	}
 	return kept
 }

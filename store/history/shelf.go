@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -26,6 +27,23 @@ func namedShelf(tx *bolt.Tx, l Level, name []byte) shelf {
 		s.b = all.Bucket(name)
 	}
 	return s
+}
+
+// older are the buckets of the days of a month, as rows of five minutes once had
+// them. What is written goes to the month's.
+func (s *shelf) older() (all []shelf) {
+	if s.level != FiveMinutes {
+		return nil
+	}
+	for _, name := range names(s.tx, s.level, string(s.name)) {
+		if !bytes.HasPrefix(name, s.name) {
+			break
+		}
+		if len(name) == len(layoutDay) {
+			all = append(all, namedShelf(s.tx, s.level, name))
+		}
+	}
+	return all
 }
 
 // create makes the bucket if it is not there.

@@ -1,15 +1,12 @@
 package rollup
 
 import (
-	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
-	"strings"
+	"hash/crc32"
 	"time"
 
-	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store/chunk"
 )
 
@@ -19,259 +16,184 @@ type Series struct {
 	Rows []Row
 }
 
-// Rows are packed as a chunk (store/chunk/FORMAT.md) in which each row is a
-// frame, series by series, and each field of a row a record: its name that of
-// the series, a '#', which no name has, and a letter. What has its default is
-// left out. FORMAT.md has the table.
 const (
-	fieldCount    = 'c'
-	fieldLast     = 'l'
-	fieldIncrease = 'i' // of a counter always
-	fieldResets   = 'r'
-	fieldOn       = 'o' // of a bool always
-	fieldNumbers  = 'n' // else see usualNumbers
-	fieldMin      = 'a' // else the last
-	fieldMax      = 'z' // else the last
-	fieldSum      = 's' // else the least for each number and the next field
-	fieldAbove    = 'b'
+	// version is the first byte of packed rows. Those made before there was one are
+	// a chunk, whose first byte is less.
+	version   = 0x81
+	sumLength = 4
+
+	// What a damaged value can make a reader allocate.
+	maxRows   = 1 << 17 // of a series
+	maxSeries = 1 << 12
+	maxName   = 1 << 10
 )
 
-var errOrder = errors.New("rollup: the rows of a series are not in order")
+var (
+	errOrder   = errors.New("rollup: the rows of a series are not in order")
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
 
-// Pack packs rows of the same span, as a rule those of a device in a day.
-func Pack(series []Series) ([]byte, error) { return pack(series, chunk.Encode) }
-
-// PackQuick is Pack for rows that are read more often than kept: larger, and
-// read several times as fast.
-func PackQuick(series []Series) ([]byte, error) { return pack(series, chunk.EncodeQuick) }
-
-func pack(series []Series, encode func([]chunk.Frame) ([]byte, error)) ([]byte, error) {
-	var frames []chunk.Frame
-	for _, s := range series {
-		for i := range s.Rows {
-			row := &s.Rows[i]
-			if i > 0 && row.Start <= s.Rows[i-1].Start {
-				return nil, fmt.Errorf("%w: %s", errOrder, s.Name)
-			}
-			frames = append(frames, chunk.Frame{
-				Received: floorMilliseconds(row.Start), Seq: uint64(len(frames)) + 1,
-				Records: appendRow(nil, s.Name, row),
-			})
-		}
-	}
-	return encode(frames)
+// Column is the packed rows of one series.
+type Column struct {
+	Name   string
+	Rows   int
+	packed []byte
 }
 
-func floorMilliseconds(ns int64) int64 { return floor(ns, time.Millisecond) / int64(time.Millisecond) }
+// Pack packs the rows of a series. span is theirs.
+func Pack(s Series, span time.Duration) (Column, error) {
+	if len(s.Rows) > maxRows || len(s.Name) > maxName {
+		return Column{}, chunk.ErrTooLarge
+	}
+	for i := range s.Rows {
+		if i > 0 && s.Rows[i].Start <= s.Rows[i-1].Start {
+			return Column{}, fmt.Errorf("%w: %s", errOrder, s.Name)
+		}
+	}
+	packed, err := packColumn(s.Rows, span)
+	return Column{s.Name, len(s.Rows), packed}, err
+}
 
-func appendRow(all []protocol.Record, name string, row *Row) []protocol.Record {
-	add := func(field byte, v protocol.Value) {
-		all = append(all, protocol.Record{Name: fieldName(name, field), Value: v, Time: row.Start, Absolute: true})
+// Unpack gives the rows back.
+func (c Column) Unpack(span time.Duration) ([]Row, error) {
+	return unpackColumn(c.packed, c.Rows, span)
+}
+
+// Join makes one value of columns, as a rule those of a device in a month.
+func Join(columns []Column) ([]byte, error) {
+	if len(columns) > maxSeries {
+		return nil, chunk.ErrTooLarge
 	}
-	add(fieldCount, protocol.Int(int64(row.Count)))
-	add(fieldLast, row.Last)
-	counter := row.Last.IsNumber() && row.Numbers == 0 || row.Increase != 0
-	if counter {
-		add(fieldIncrease, protocol.Float(row.Increase))
+	b := binary.AppendUvarint([]byte{version}, uint64(len(columns)))
+	before := ""
+	for _, c := range columns {
+		shared := 0
+		for shared < min(len(before), len(c.Name)) && before[shared] == c.Name[shared] {
+			shared++
+		}
+		b = binary.AppendUvarint(b, uint64(shared))
+		b = binary.AppendUvarint(b, uint64(len(c.Name)-shared))
+		b = append(b, c.Name[shared:]...)
+		b = binary.AppendUvarint(b, uint64(c.Rows))
+		b = binary.AppendUvarint(b, uint64(len(c.packed)))
+		before = c.Name
 	}
-	if row.Numbers != usualNumbers(row.Count, row.Last, counter) {
-		add(fieldNumbers, protocol.Int(int64(row.Numbers)))
+	for _, c := range columns {
+		b = append(b, c.packed...)
 	}
-	if row.Numbers > 0 {
-		appendNumbers(add, row)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
+}
+
+// Open checks a value and cuts its columns apart, which keep its bytes. span is
+// that of its rows.
+func Open(b []byte, span time.Duration) ([]Column, error) {
+	if isChunk(b) {
+		return openChunk(b, span)
 	}
-	if row.Resets != 0 {
-		add(fieldResets, protocol.Int(int64(row.Resets)))
+	body, ok := checked(b)
+	if !ok {
+		return nil, chunk.ErrDamaged
 	}
-	if row.Last.IsBool() || row.On != 0 {
-		add(fieldOn, protocol.Int(row.On))
+	if body[0] > version {
+		return nil, fmt.Errorf("%w (version %d)", chunk.ErrNewer, body[0])
+	}
+	r := reader{b: body[1:]}
+	columns := r.columns()
+	if body[0] != version || r.bad || len(r.b) > 0 {
+		return nil, chunk.ErrDamaged
+	}
+	return columns, nil
+}
+
+// columns reads what is behind the version.
+func (r *reader) columns() []Column {
+	n := r.uvarint()
+	if n > maxSeries || n > uint64(len(r.b)) {
+		r.bad = true
+		return nil
+	}
+	all, lengths := make([]Column, n), make([]uint64, n)
+	before := ""
+	for i := range all {
+		shared := r.uvarint()
+		if shared > uint64(len(before)) || len(before) > maxName {
+			r.bad = true
+			return nil
+		}
+		before = before[:shared] + string(r.take(r.uvarint()))
+		rows := r.uvarint()
+		if rows > maxRows {
+			r.bad = true
+			return nil
+		}
+		all[i], lengths[i] = Column{Name: before, Rows: int(rows)}, r.uvarint()
+	}
+	for i := range all {
+		all[i].packed = r.take(lengths[i])
 	}
 	return all
 }
 
-// appendNumbers adds what is known of a row's numbers alone.
-func appendNumbers(add func(byte, protocol.Value), row *Row) {
-	if row.Min != row.Last {
-		add(fieldMin, row.Min)
+func checked(b []byte) (body []byte, ok bool) {
+	if len(b) < 1+sumLength {
+		return nil, false
 	}
-	if row.Max != row.Last {
-		add(fieldMax, row.Max)
-	}
-	switch above, ok := row.above(); {
-	case !ok:
-		add(fieldSum, protocol.Float(row.Sum))
-	case above != 0:
-		add(fieldAbove, protocol.Float(above))
-	}
+	body = b[:len(b)-sumLength]
+	return body, crc32.Checksum(body, castagnoli) == binary.LittleEndian.Uint32(b[len(body):])
 }
 
-// usualNumbers is how many numbers a row has, unless it says otherwise: all its
-// samples, if the last is one and no counter's.
-func usualNumbers(count int, last protocol.Value, counter bool) int {
-	if last.IsNumber() && !counter {
-		return count
-	}
-	return 0
-}
-
-func fieldName(name string, field byte) string { return name + "#" + string(rune(field)) }
-
-// above is the sum less the least number so many times: it does not jump when
-// a sample more or less falls into the row. Not ok where that is not exact.
-func (r *Row) above() (x float64, ok bool) {
-	base, ok := r.base()
-	if !ok {
-		return 0, false
-	}
-	var t total
-	t.add(r.Sum)
-	t.add(-base)
-	x = t.value()
-	return x, t.rest == 0 && same(sumAbove(base, x), r.Sum)
-}
-
-// base is the sum if all numbers were the least.
-func (r *Row) base() (float64, bool) {
-	units, places, ok := decimal(number(r.Min), 0)
-	product := float64(units) * float64(r.Numbers)
-	return product / powersOfTen[places], ok && math.Abs(product) < maxUnits
-}
-
-func sumAbove(base, above float64) float64 {
-	var t total
-	t.add(base)
-	t.add(above)
-	return t.value()
-}
-
-func same(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
-
-// Unpack gives the rows back. span is theirs.
-func Unpack(b []byte, span time.Duration) ([]Series, error) {
-	c, err := chunk.Open(b)
-	if err != nil {
-		return nil, err
-	}
-	var all []Series
-	for _, s := range c.Series() {
-		name, ok := strings.CutSuffix(s.Name, fieldName("", fieldCount))
-		if !ok {
-			continue
-		}
-		rows, err := unpackRows(c, name, span)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, Series{name, rows})
-	}
-	slices.SortFunc(all, func(a, b Series) int { return cmp.Compare(a.Name, b.Name) })
-	return all, nil
-}
-
-// UnpackSeries gives back the rows of one series, none for an unknown name,
-// without decoding the others.
+// UnpackSeries gives back the rows of one series of a value, none for an unknown
+// name, without decoding the others.
 func UnpackSeries(b []byte, name string, span time.Duration) ([]Row, error) {
-	c, err := chunk.Open(b)
-	if err != nil {
-		return nil, err
-	}
-	return unpackRows(c, name, span)
-}
-
-func unpackRows(c *chunk.Chunk, name string, span time.Duration) ([]Row, error) {
-	counts, err := c.Samples(fieldName(name, fieldCount))
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]packedRow, len(counts))
-	for i, s := range counts {
-		if i > 0 && s.Time <= counts[i-1].Time {
-			return nil, chunk.ErrDamaged
-		}
-		rows[i].Row = Row{Start: s.Time, End: s.Time + int64(span), Count: int(s.Value.Bits())}
-	}
-	for _, field := range []byte{fieldLast, fieldIncrease, fieldResets, fieldOn, fieldNumbers, fieldMin, fieldMax, fieldSum, fieldAbove} {
-		samples, err := c.Samples(fieldName(name, field))
+	if isChunk(b) {
+		c, err := chunk.Open(b)
 		if err != nil {
 			return nil, err
 		}
-		if !setField(rows, samples, field) {
-			return nil, chunk.ErrDamaged
+		return unpackRows(c, name, span)
+	}
+	columns, err := Open(b, span)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range columns {
+		if c.Name == name {
+			return c.Unpack(span)
 		}
 	}
-	all := make([]Row, len(rows))
-	for i := range rows {
-		all[i] = rows[i].whole()
-	}
-	return all, nil
+	return nil, nil
 }
 
-// packedRow is a row of which some fields were told.
-type packedRow struct {
-	Row
-	told  uint32 // a bit for each field
-	above float64
+// isChunk tells rows that were packed before there was a version of their own.
+func isChunk(b []byte) bool { return len(b) > 0 && b[0] <= chunk.Version }
+
+// reader takes bytes apart. Once something is wrong it is bad and reads zeros.
+type reader struct {
+	b   []byte
+	bad bool
 }
 
-func (p *packedRow) has(field byte) bool { return p.told&(1<<(field-'a')) != 0 }
-
-// whole sets what was left out.
-func (p *packedRow) whole() Row {
-	r := p.Row
-	if !p.has(fieldNumbers) {
-		r.Numbers = usualNumbers(r.Count, r.Last, p.has(fieldIncrease))
+func (r *reader) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
 	}
-	if r.Numbers == 0 {
-		return r
-	}
-	if !p.has(fieldMin) {
-		r.Min = r.Last
-	}
-	if !p.has(fieldMax) {
-		r.Max = r.Last
-	}
-	if !p.has(fieldSum) {
-		base, _ := r.base()
-		r.Sum = sumAbove(base, p.above)
-	}
-	return r
+	t := r.b[:n:n]
+	r.b = r.b[n:]
+	return t
 }
 
-// setField sets one field of the rows that have it.
-func setField(rows []packedRow, samples []chunk.Sample, field byte) bool {
-	i := 0
-	for _, s := range samples {
-		for i < len(rows) && rows[i].Start < s.Time {
-			i++
-		}
-		if i == len(rows) || rows[i].Start != s.Time {
-			return false
-		}
-		rows[i].set(field, s.Value)
+func (r *reader) uvarint() uint64 {
+	x, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
 	}
-	return true
+	r.b = r.b[n:]
+	return x
 }
 
-func (p *packedRow) set(field byte, v protocol.Value) {
-	p.told |= 1 << (field - 'a')
-	switch field {
-	case fieldLast:
-		p.Last = v
-	case fieldIncrease:
-		p.Increase = v.AsFloat()
-	case fieldResets:
-		p.Resets = int(v.Bits())
-	case fieldOn:
-		p.On = int64(v.AsFloat())
-	case fieldNumbers:
-		p.Numbers = int(v.Bits())
-	case fieldMin:
-		p.Min = v
-	case fieldMax:
-		p.Max = v
-	case fieldSum:
-		p.Sum = v.AsFloat()
-	case fieldAbove:
-		p.above = v.AsFloat()
-	}
+func (r *reader) varint() int64 {
+	x := r.uvarint()
+	return int64(x>>1) ^ -int64(x&1)
 }

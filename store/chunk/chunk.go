@@ -27,8 +27,8 @@ const (
 	maxName = 1 << 10
 )
 
-// Version is the first byte of every chunk.
-const Version = 1
+// Version is the first byte of a chunk: the newest; 1 is one without methodSteady.
+const Version = 2
 
 // Frame is one entry of a device's log: telemetry, or the result of a command.
 type Frame struct {
@@ -114,7 +114,7 @@ func Open(b []byte) (*Chunk, error) {
 		return nil, fmt.Errorf("%w (version %d)", ErrNewer, body[0])
 	}
 	c := &Chunk{}
-	if body[0] != Version || !c.header(body[1:]) {
+	if body[0] == 0 || !c.header(body[1:]) {
 		return nil, ErrDamaged
 	}
 	return c, nil

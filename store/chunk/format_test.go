@@ -27,6 +27,7 @@ var examples = map[string][]chunk.Frame{
 		spoken(8, 10, late(unit("Cel", record("air", -3600, protocol.Int(3)))), record("mode", 10, protocol.Text("heat"))),
 		{Received: noon + 20000, Boot: protocol.Boot{2}, Seq: 1},
 	},
+	"a heartbeat":        heartbeat(),
 	"means of three":     sixteen(func(i int) protocol.Value { return protocol.Float(float64(60+i*i%7) / 3) }),
 	"a trembling sensor": sixteen(func(i int) protocol.Value { return protocol.Float(21 + float64(i&1*6+i*i%3*37)/100) }),
 }
@@ -49,6 +50,18 @@ func sixteen(v func(i int) protocol.Value) (frames []chunk.Frame) {
 	for i := range 16 {
 		seconds := int64(i * 60)
 		frames = append(frames, spoken(uint64(i+1), seconds, record("v", seconds, v(i))))
+	}
+	return frames
+}
+
+// heartbeat is each 10 s, some ms late.
+func heartbeat() (frames []chunk.Frame) {
+	for i := range 48 {
+		f := spoken(uint64(i+1), 0, record("v", 0, protocol.Int(1)))
+		late := int64(i)*10_000 + int64(uint32(i*i*i)*2654435761>>29)
+		f.Received += late
+		f.Records[0].Time += late * 1e6
+		frames = append(frames, f)
 	}
 	return frames
 }

@@ -18,7 +18,8 @@ type encoder struct {
 	shapes []shape
 	shape  []int64 // of each frame, which one
 
-	model model
+	model  model
+	steady bool // the frames' times are written with methodSteady
 }
 
 // gathered is what the frames say of one series.

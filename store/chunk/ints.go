@@ -21,6 +21,7 @@ const (
 	methodAdaptiveDelta
 	methodAdaptiveDelta2
 	methodDictionary // distinct values in order, and for each place which it is; both columns
+	methodSteady     // distances from a clock that follows them
 )
 
 // leastAdaptive is how many integers a column has at least before the range
@@ -60,6 +61,11 @@ func (e *encoder) column(v []int64, nest bool, gain int) []byte {
 		order := likelyOrder(y)
 		if a := e.appendAdaptive(head(methodAdaptive+byte(order)), y, order); len(a)*gain/32 < len(best) {
 			best = a
+		}
+	}
+	if gain == timesGain && len(y) >= leastSteady {
+		if s := appendSteady(head(methodSteady), y); len(s) < len(best) {
+			best = s
 		}
 	}
 	if !nest {
@@ -203,6 +209,8 @@ func (d *decoder) column(b []byte, n int, nest bool) ([]int64, bool) {
 		ok = readPacked(&r, y, int(method-methodPacked))
 	case methodAdaptive, methodAdaptiveDelta, methodAdaptiveDelta2:
 		ok = d.readAdaptive(&r, y, int(method-methodAdaptive))
+	case methodSteady:
+		ok = readSteady(&r, y)
 	case methodRuns:
 		ok = nest && d.readRuns(&r, y)
 	case methodDictionary:

@@ -30,7 +30,7 @@ func (e *encoder) layout(frames []Frame) []byte {
 		columns[i] = e.seriesColumn(g)
 		records += len(g.values)
 	}
-	b := []byte{Version}
+	b := []byte{e.version()}
 	b = binary.AppendUvarint(b, uint64(len(frames)))
 	b = binary.AppendUvarint(b, uint64(records))
 	b = binary.AppendUvarint(b, uint64(len(e.series)))
@@ -59,6 +59,14 @@ func (e *encoder) layout(frames []Frame) []byte {
 	return append(b, slices.Concat(columns...)...)
 }
 
+// version is the oldest that has all that is used.
+func (e *encoder) version() byte {
+	if e.steady {
+		return Version
+	}
+	return 1
+}
+
 // sharedPrefix is how many bytes a and b begin with alike.
 func sharedPrefix(a, b string) int {
 	n := 0
@@ -83,7 +91,9 @@ func (e *encoder) momentColumns() []byte {
 	if len(e.times) == 0 {
 		return nil
 	}
-	b := appendSection(nil, e.column(e.times, true, timesGain))
+	times := e.column(e.times, true, timesGain)
+	e.steady = times[0] == methodSteady
+	b := appendSection(nil, times)
 	b = binary.AppendUvarint(b, uint64(len(e.shapes)))
 	for i := range e.shapes {
 		b = e.shapes[i].append(b)

@@ -7,34 +7,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hearthgate/hearthgate/devices"
 	"github.com/hearthgate/hearthgate/devices/devicetest"
+	"github.com/hearthgate/hearthgate/internal/transcript"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 )
-
-// logged collects a log.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 func textLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -59,7 +41,7 @@ func TestNewestWins(t *testing.T) {
 
 func TestTwoDevicesWithOneIdentity(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines logged
+		var lines transcript.Buffer
 		var alerted string
 		home := devicetest.New(t, devices.Options{
 			Log: textLog(&lines), Alert: func(device, _ string) { alerted = device },
@@ -361,7 +343,7 @@ func (h boom) Handle(ctx context.Context, r slog.Record) error {
 // A panic ends the link that it happened on, and nothing else.
 func TestAPanicEndsOneLink(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines logged
+		var lines transcript.Buffer
 		home := devicetest.New(t, devices.Options{Log: slog.New(boom{textLog(&lines).Handler()})})
 		d, other := home.Dial(home.Add("kitchen")), home.Dial(home.Add("other"))
 		d.Open(1)

@@ -4,7 +4,6 @@
 package examples_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/hearthgate/hearthgate/internal/transcript"
 )
 
 // bin is the directory with hearthgate and hearthgate-sim, built once.
@@ -83,34 +84,16 @@ func answers(addr string) bool {
 	return err == nil
 }
 
-// output is what a process writes, safe to read while it does.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // process is a program that runs until the test ends.
 type process struct {
 	cmd   *exec.Cmd
-	out   *output
+	out   *transcript.Buffer
 	ended chan struct{}
 }
 
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, out: &output{}, ended: make(chan struct{})}
+	p := &process{cmd: cmd, out: &transcript.Buffer{}, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%s: %v (make setup installs what the tests need)", cmd.Path, err)

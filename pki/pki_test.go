@@ -15,32 +15,17 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hearthgate/hearthgate/internal/transcript"
 )
 
 // home is a host whose names, log and directory a test can see and change.
 type home struct {
 	dir string
-	log lockedBuffer
+	log transcript.Buffer
 
 	mu    sync.Mutex
 	hosts []string
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func newHome(t *testing.T, hosts ...string) *home {

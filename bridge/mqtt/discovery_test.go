@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,28 +15,11 @@ import (
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hacheck"
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
+	"github.com/hearthgate/hearthgate/internal/transcript"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
-
-// logged is a log that a test can look at while it is written.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), s)
-}
 
 // A class that does not go with its unit is not sent, and that is said where
 // someone who looks for it would look.
@@ -47,7 +28,7 @@ func TestWhatHomeAssistantWouldNotTakeIsSaid(t *testing.T) {
 	h := newHome(t)
 	h.add("kitchen", protocol.Component{ID: "oven", Kind: "sensor", Unit: "W", Class: "temperature"})
 	c := newClient(t, br.Dial, "hearthgate/device/kitchen/info", "homeassistant/#")
-	log := &logged{}
+	log := &transcript.Buffer{}
 	o := viaEmbedded(br)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	h.run(o)
@@ -61,7 +42,7 @@ func TestWhatHomeAssistantWouldNotTakeIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.expectThat("the new name", func(x heard) bool { return strings.Contains(x.payload, `"name":"Big kitchen"`) })
-	if n := log.count("device=kitchen component=oven"); n != 1 {
+	if n := strings.Count(log.String(), "device=kitchen component=oven"); n != 1 {
 		t.Errorf("the log says it %d times, not once", n)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/hearthgate/hearthgate/internal/transcript"
 )
 
 // The first thing that a new user sees: what runs, where to look, what to try;
@@ -17,7 +19,7 @@ func TestDemo(t *testing.T) {
 	must(t, err)
 	defer func() { _ = taken.Close() }()
 	mqtt, https := freeAddr(t), freeAddr(t)
-	out := &logFile{}
+	out := &transcript.Buffer{}
 	cmd := exec.Command(program(t, "gateway"), "demo",
 		"--listen.http", taken.Addr().String(), "--listen.https", https, "--mqtt.listen", mqtt)
 	cmd.Stdout, cmd.Stderr = out, out

@@ -17,6 +17,8 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/hearthgate/hearthgate/internal/transcript"
 )
 
 // programs is where the two real binaries are built for the stories that need
@@ -101,26 +103,8 @@ type served struct {
 	https, http, mqtt string
 	args              []string
 	cmd               *exec.Cmd
-	log               *logFile
+	log               *transcript.Buffer
 	ended             chan struct{}
-}
-
-// logFile is what a process writes, safe to read while it does.
-type logFile struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logFile) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logFile) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // newServed chooses ports and a directory; start starts it.
@@ -136,7 +120,7 @@ func newServed(t *testing.T, args ...string) *served {
 			t.Logf("what the gateway said:\n%s", s.log)
 		}
 	})
-	s.log = &logFile{}
+	s.log = &transcript.Buffer{}
 	return s
 }
 

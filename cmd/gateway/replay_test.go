@@ -15,6 +15,8 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/hearthgate/hearthgate/internal/transcript"
 )
 
 // Real sensor data is replayed at full speed while the broker and the gateway
@@ -87,14 +89,14 @@ func csvFiles(t *testing.T) []string {
 type replay struct {
 	file    string
 	cmd     *exec.Cmd
-	log     *logFile
+	log     *transcript.Buffer
 	columns map[string][]float64 // in the order of the rows
 	rows    int
 }
 
 func (s *served) replay(file, token, api string) *replay {
 	s.t.Helper()
-	r := &replay{file: file, log: &logFile{}}
+	r := &replay{file: file, log: &transcript.Buffer{}}
 	r.cmd = exec.Command(program(s.t, "device-sim"), "--url", "ws://"+s.http+"/device", "--token", token,
 		"--csv", file, "--speed", "max", "--verify", "--api", "http://"+s.http, "--api-token", api)
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log

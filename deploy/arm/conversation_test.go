@@ -1,7 +1,6 @@
 package arm_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,6 +20,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/hearthgate/hearthgate/client"
+	"github.com/hearthgate/hearthgate/internal/transcript"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -30,25 +30,8 @@ type board struct {
 	data  string
 	https string
 	mqtt  string
-	log   lockedBuffer
+	log   transcript.Buffer
 	ended chan error
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestAConversationOnEachBoard(t *testing.T) {

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,12 +9,13 @@ import (
 	"net/url"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"go.uber.org/goleak"
+
+	"github.com/hearthgate/hearthgate/internal/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,27 +38,10 @@ func (a accounts) MQTTUsers() (names []string) {
 	return names
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // start runs a broker with the account ann on a free port.
-func start(t testing.TB) (*Broker, *lockedBuffer) {
+func start(t testing.TB) (*Broker, *transcript.Buffer) {
 	t.Helper()
-	log := &lockedBuffer{}
+	log := &transcript.Buffer{}
 	b, err := New(Options{
 		Listen:   "127.0.0.1:0",
 		Accounts: accounts{"ann": "secret", "bob": "other"},

@@ -2,6 +2,7 @@
 # Measures what a home's history costs a disk; see README.md. Run it as root.
 #   bench/store/run.sh [--minutes 10] [--quick] [--json] [--dir DIR] [--mount OPTIONS] [part...]
 #   bench/store/run.sh reads [-devices 50] [-days 40] [-year 365]   (needs no root)
+#   bench/store/run.sh ingest                                       (needs no root)
 # Parts: ours-1s ours-5s sqlite influxdb victoriametrics codec (all, if none is
 # named), and writer, which shows what ext4 adds to a log's own bytes.
 set -eu
@@ -14,6 +15,14 @@ if [ "${1:-}" = reads ]; then
 	home=$(mktemp -d)
 	trap 'rm -rf "$home"' EXIT
 	go test -run '^$' -bench Reads -benchtime 200x -timeout 1h ./store -args -home "$home/data" -devices 50 -days 40 -year 365 "$@"
+	exit
+fi
+
+if [ "${1:-}" = ingest ]; then
+	shift
+	cd "$here/../.."
+	go test -run '^$' -bench Ingest -benchtime 300000x -count 3 ./store "$@"         # a burst
+	go test -run '^$' -bench Ingest -benchtime 40000000x -timeout 1h ./store "$@" # what can be kept up
 	exit
 fi
 

@@ -38,8 +38,8 @@ func HomeDevice(n int) string { return fmt.Sprintf("home-%02d", n) }
 // Counter is for Store.Describe.
 func (h *Home) Counter(_, name string) (counter, known bool) { return name == "energy", true }
 
-// measure is what a device finds next.
-func (h *Home) measure(device int) (records []protocol.Record) {
+// Measure is what a device finds next.
+func (h *Home) Measure(device int) (records []protocol.Record) {
 	if h.chance == nil {
 		h.chance, h.values = rand.New(rand.NewPCG(1, 2)), make([][6]float64, h.Devices)
 	}
@@ -84,7 +84,7 @@ func (h *Home) Live(t testing.TB, s *store.Store, first int, from, to time.Time)
 			await(inFlight - 1)
 			e := &store.Entry{
 				Kind: store.Telemetry, Device: HomeDevice(d), Boot: protocol.Boot{byte(d), 1}, Seq: uint64(at.Unix()),
-				Records: h.measure(d), Received: at.UnixMilli() + int64(d)*137%h.Every.Milliseconds(),
+				Records: h.Measure(d), Received: at.UnixMilli() + int64(d)*137%h.Every.Milliseconds(),
 			}
 			e.Received += int64(h.chance.ExpFloat64() * 2)
 			for i := range e.Records {

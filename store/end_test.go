@@ -91,3 +91,32 @@ func TestAStoreThatWasClosedIsNotSearched(t *testing.T) {
 		t.Errorf("%d bytes of the log were read after that", n)
 	}
 }
+
+// Closing does not wait until all of a large log is sealed: the next start goes on
+// with it, and each frame is there once.
+func TestClosingLeavesWhatTakesTooLong(t *testing.T) {
+	o := store.Options{Dir: t.TempDir(), Commit: 0}
+	for run := range uint64(3) {
+		s, err := store.OpenHasty(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range uint64(200) {
+			sayNow(t, s, "a", run*200+n+1)
+		}
+		end(t, s)
+	}
+	s, err := store.OpenUnsealed(o) // as the last one left it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := s.Unsealed(); left == 0 {
+		t.Error("all of it was sealed")
+	}
+	end(t, s)
+	s = open(t, o)
+	if n := frames(t, s); n != 600 || s.Head() != 600 {
+		t.Errorf("%d frames of 600, the log ends at %d", n, s.Head())
+	}
+	end(t, s)
+}

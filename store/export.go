@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/hearthgate/hearthgate/protocol"
@@ -18,7 +17,7 @@ import (
 // nothing can be sealed, what is in the log alone comes last.
 func (s *Store) Export(ctx context.Context, device string, from, to time.Time, f func(e *Entry, r *protocol.Record) error) error {
 	if s.cannotSeal() == nil {
-		_ = s.Snapshot(ctx, func(int64, io.WriterTo) error { return nil }) // it begins with sealing
+		_ = s.Snapshot(ctx, func(*Copy) error { return nil }) // it begins with sealing
 	}
 	x := export{s: s, device: device, from: nanos(from), to: nanos(to), f: f}
 	if err := x.holdLog(); err != nil {

@@ -34,6 +34,14 @@ func OpenUnsealed(o Options) (*Store, error) {
 	return s, nil
 }
 
+// OpenHasty is Open of a store that seals in small transactions, and no more than one
+// when it is closed.
+func OpenHasty(o Options) (*Store, error) {
+	s := newStore(o)
+	s.sealBytes, s.sealAtOnce, s.sealsAtClose = 1<<30, 4<<10, -1
+	return s.open()
+}
+
 // OpenOn is Open with the log's files on fs, small ones that are sealed often.
 func OpenOn(o Options, fs segment.FS, segmentSize, sealBytes int64) (*Store, error) {
 	s := newStore(o)
@@ -184,4 +192,11 @@ func (s *Store) LogBegins() Position {
 		panic(err)
 	}
 	return at
+}
+
+// Unsealed is how many entries are in the log alone.
+func (s *Store) Unsealed() Position {
+	s.tails.RLock()
+	defer s.tails.RUnlock()
+	return s.tails.durable - s.tails.sealed
 }

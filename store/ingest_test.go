@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"encoding/binary"
-	"io"
 	"runtime"
 	"sync"
 	"testing"
@@ -79,7 +78,7 @@ func benchmarkIngest(b *testing.B, readings int) {
 	}
 	synced := time.Since(clock)
 	behind := s.Health().LogBytes
-	if err := s.Snapshot(b.Context(), func(int64, io.WriterTo) error { return nil }); err != nil { // it seals before
+	if err := s.Snapshot(b.Context(), func(*store.Copy) error { return nil }); err != nil { // it seals before
 		b.Fatal(err)
 	}
 	sealed := time.Since(clock)

@@ -93,7 +93,7 @@ func (s *Store) openAll() error {
 func newStore(o Options) *Store {
 	s := &Store{
 		dir: o.Dir, commit: o.Commit, retain: retainOf(o), logIn: o.LogIn, log: o.Log, words: newWords(),
-		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, sealAtOnce: sealAtOnce, mostUnsealed: mostUnsealed, logBudget: logBudget,
+		fs: segment.Dir(o.Dir), segmentSize: segment.DefaultSize, sealBytes: sealBytes, sealAtOnce: sealAtOnce, mostUnsealed: mostUnsealed, sealsAtClose: sealsAtClose, logBudget: logBudget,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		cursors: map[string]*cursor{}, devices: map[string]*device{}, tables: map[string]*table{},
 		health: Health{Healthy: true},
@@ -170,6 +170,9 @@ func (s *Store) openFile() error {
 	}
 	return s.load()
 }
+
+// IsLogFile reports whether a file of this name in a data directory is of the log.
+func IsLogFile(name string) bool { return segment.IsName(name) }
 
 // orphan puts the log's files out of the way when somebody took their database:
 // what they hold is not a whole.
@@ -360,7 +363,7 @@ func (s *Store) Close() error {
 		}()
 		answered = within(closeWait, sealed)
 	} else {
-		close(s.seal.stop)
+		s.stopSealer()
 	}
 	s.tails.Lock()
 	s.tails.closed = true

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hearthgate/hearthgate/store/chunk"
@@ -20,7 +21,8 @@ import (
 const (
 	sealBytes    = 4 << 20   // of records that are not sealed start it
 	sealAfter    = time.Hour // since the last time does, too
-	sealAtOnce   = 8 << 20   // bytes of records in one transaction
+	sealAtOnce   = 5 << 20   // bytes of records in one transaction
+	sealsAtClose = 5 * time.Second
 	mostUnsealed = 192 << 20 // commits wait above this; it leaves room for one of the largest
 	tooFar       = 1000 * time.Hour
 )
@@ -43,15 +45,16 @@ type sealing struct {
 
 // sealer is what the goroutine that seals keeps to itself.
 type sealer struct {
-	record uint64      // everything but entries is in the database as of it
-	read   uint64      // entries are up to here
-	pos    Position    // the last of them
-	end    segment.End // that is in the database
-	keep   keeping
-	failed *sealing // was not done when the store was closed
-	asked  chan *sealing
-	stop   chan struct{}
-	done   chan struct{}
+	record  uint64      // everything but entries is in the database as of it
+	read    uint64      // entries are up to here
+	pos     Position    // the last of them
+	end     segment.End // that is in the database
+	keep    keeping
+	failed  *sealing                  // was not done when the store was closed
+	closing atomic.Pointer[time.Time] // how long it may go on, once the store is closed
+	asked   chan *sealing
+	stop    chan struct{}
+	done    chan struct{}
 }
 
 // sealIfDue hands the sealer what was logged since the last time. The caller is
@@ -136,6 +139,9 @@ func (s *Store) prepare() {
 func (s *Store) sealUntilDone(job *sealing) bool {
 	for first := true; ; first = false {
 		err := s.trySeal(job)
+		if errors.Is(err, errLater) {
+			return false
+		}
 		s.mu.Lock()
 		s.health.SealErr = ""
 		if err != nil {
@@ -210,11 +216,17 @@ func (s *Store) trySeal(job *sealing) error {
 		s.tails.sealed = to.pos
 		s.tails.unsealed.drop(to.read)
 		s.tails.Unlock()
+		if !last && s.seal.late() {
+			return errLater
+		}
 	}
 	s.seal.record = job.record
 	s.release()
 	return s.dropWords()
 }
+
+// errLater: it is closing time.
+var errLater = errors.New("the rest is sealed after the next start")
 
 // sealedTo is how far a transaction came.
 type sealedTo struct {
@@ -364,10 +376,10 @@ func (p *part) put(tx *bolt.Tx) error {
 	return nil
 }
 
-// sealAtTheEnd makes the next start quick. What cannot be sealed stays in the
-// log's files and is replayed.
+// sealAtTheEnd makes the next start quick. What cannot be sealed, or takes too long,
+// stays in the log's files and is replayed.
 func (s *Store) sealAtTheEnd(clean bool) {
-	close(s.seal.stop)
+	s.stopSealer()
 	<-s.seal.done
 	job := s.seal.failed
 	select {
@@ -391,7 +403,23 @@ func (s *Store) sealAtTheEnd(clean bool) {
 	if job == nil {
 		return
 	}
-	if err := s.trySeal(job); err != nil {
+	switch err := s.trySeal(job); {
+	case errors.Is(err, errLater):
+		s.log.Info("much of the log is not sealed yet; the next start goes on with that")
+	case err != nil:
 		s.log.Warn("the log could not be sealed at the end; the next start reads it", "error", err)
 	}
+}
+
+// stopSealer lets the sealer end soon.
+func (s *Store) stopSealer() {
+	until := time.Now().Add(s.sealsAtClose)
+	s.seal.closing.Store(&until)
+	close(s.seal.stop)
+}
+
+// late reports whether the store is closed and has sealed for long enough.
+func (l *sealer) late() bool {
+	until := l.closing.Load()
+	return until != nil && time.Now().After(*until)
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -17,15 +16,15 @@ import (
 // again however long the copy takes. Commits go on meanwhile.
 type snapshot struct {
 	ctx   context.Context
-	write func(size int64, db io.WriterTo) error
+	write func(*Copy) error
 	begun atomic.Bool // or given up by who asked
 	done  chan error
 }
 
-// Snapshot calls write, from another goroutine, with a copy of the database that
-// has everything committed before the call: a store of its own. The copy comes at
-// the pace of write, while sealing waits, so write must go to a local file.
-func (s *Store) Snapshot(ctx context.Context, write func(size int64, db io.WriterTo) error) error {
+// Snapshot calls write, from another goroutine, with a copy of everything that was
+// committed before the call: a store of its own. The copy comes at the pace of
+// write, while sealing waits, so write must go to a local file.
+func (s *Store) Snapshot(ctx context.Context, write func(*Copy) error) error {
 	n := &snapshot{ctx: ctx, write: write, done: make(chan error, 1)}
 	s.mu.Lock()
 	s.snapshots = append(s.snapshots, n)
@@ -85,7 +84,7 @@ func (s *Store) makeSnapshots(wanted []*snapshot) {
 
 func (s *Store) copyOut(n *snapshot) error {
 	err := s.file.view(func(tx *bolt.Tx) error {
-		return n.write(tx.Size(), copying{tx, n.ctx, s.done})
+		return n.write(&Copy{s, tx, n.ctx})
 	})
 	if err != nil && n.ctx.Err() != nil {
 		return n.ctx.Err() // the library does not wrap it
@@ -93,40 +92,37 @@ func (s *Store) copyOut(n *snapshot) error {
 	return err
 }
 
-// copying is a copy that ends early when nobody wants it any more.
-type copying struct {
-	tx     *bolt.Tx
-	ctx    context.Context
-	closed <-chan struct{}
+// A Copy is of everything that was committed at a moment: the database, and then
+// what the log has for readers. It is valid in the call that it is handed to.
+type Copy struct {
+	s   *Store
+	tx  *bolt.Tx
+	ctx context.Context
 }
 
-func (c copying) WriteTo(w io.Writer) (int64, error) {
+// Size of the database.
+func (c *Copy) Size() int64 { return c.tx.Size() }
+
+// WriteTo writes the database.
+func (c *Copy) WriteTo(w io.Writer) (int64, error) {
 	return c.tx.WriteTo(writer(func(b []byte) (int, error) {
-		select {
-		case <-c.closed:
-			return 0, ErrClosed
-		case <-c.ctx.Done():
-			return 0, c.ctx.Err()
-		default:
-			return w.Write(b)
+		if err := c.wanted(); err != nil {
+			return 0, err
 		}
+		return w.Write(b)
 	}))
+}
+
+// wanted says whether somebody still waits for it.
+func (c *Copy) wanted() error {
+	select {
+	case <-c.s.done:
+		return ErrClosed
+	default:
+		return c.ctx.Err()
+	}
 }
 
 type writer func(b []byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
-
-// Renew gives the store in dir, which nobody has open, a new epoch, because it
-// was restored: positions beyond the backup are used for other entries now.
-func Renew(dir string) error {
-	return closedStore(dir, func(f *file) error {
-		if err := f.open(); err != nil {
-			return err
-		}
-		err := f.update(func(tx *bolt.Tx) error {
-			return errors.Join(tx.Bucket(bucketMeta).Put(keyEpoch, []byte(newEpoch())), putLogEpoch(tx, newLogEpoch()))
-		})
-		return errors.Join(err, f.close())
-	})
-}

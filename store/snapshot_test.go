@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,11 +13,13 @@ import (
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
 	bolt "go.etcd.io/bbolt"
 )
 
-// snapshot writes a copy of s into a directory of its own.
-func snapshot(t *testing.T, s *store.Store) (dir string) {
+// snapshot writes a copy of s into a directory of its own, and returns what of the
+// log is in it.
+func snapshot(t *testing.T, s *store.Store) (dir string, pages [][]byte) {
 	t.Helper()
 	dir = t.TempDir()
 	f, err := os.OpenFile(filepath.Join(dir, "gateway.db"), os.O_CREATE|os.O_WRONLY, 0o600)
@@ -23,15 +27,28 @@ func snapshot(t *testing.T, s *store.Store) (dir string) {
 		t.Fatal(err)
 	}
 	var said, wrote int64
-	err = s.Snapshot(t.Context(), func(size int64, db io.WriterTo) error {
-		said = size
-		wrote, err = db.WriteTo(f)
+	err = s.Snapshot(t.Context(), func(c *store.Copy) (err error) {
+		said = c.Size()
+		if wrote, err = c.WriteTo(f); err == nil {
+			err = c.Log(func(page []byte) error { pages = append(pages, page); return nil })
+		}
 		return err
 	})
 	if err := errors.Join(err, f.Close()); err != nil || said != wrote {
 		t.Fatalf("%d bytes of %d were written: %v", wrote, said, err)
 	}
-	return dir
+	return dir, pages
+}
+
+// paged are pages as Renew wants them.
+func paged(pages [][]byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, p := range pages {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
 }
 
 // A copy is made while a device goes on: all that was acknowledged before is in
@@ -75,8 +92,8 @@ func TestSnapshotHasWhatWasAcknowledged(t *testing.T) {
 					}
 				}
 				acked := seq
-				dir := snapshot(t, s)
-				if err := store.Renew(dir); err != nil {
+				dir, pages := snapshot(t, s)
+				if _, err := store.Renew(dir, paged(pages)); err != nil {
 					t.Fatal(err)
 				}
 				c := open(t, store.Options{Dir: dir})
@@ -99,23 +116,120 @@ func TestSnapshotHasWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// What a reader had not read when a copy was made is in it: under a new epoch the
+// stream goes on where it was, with the same frames in the same places.
+func TestACopyHasWhatReadersHaveNotRead(t *testing.T) {
+	for name, in := range map[string]store.LogIn{"files": store.Files, "database": store.InBolt} {
+		t.Run(name, func(t *testing.T) {
+			dir, readers := t.TempDir(), []string{"mqtt", "homie"}
+			disk := segmenttest.Reborn(nil)
+			begin := func() *store.Store {
+				s, err := store.OpenOn(store.Options{Dir: dir, Commit: 0, LogIn: in}, disk, cutSegment, cutSeal)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			s := begin()
+			var tails []*store.Tail
+			for _, reader := range readers {
+				tail, err := s.Tail(reader)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tails = append(tails, tail)
+			}
+			for seq := uint64(1); seq <= 170; seq++ {
+				sayNow(t, s, "a", seq)
+				for _, tail := range tails {
+					tail.Advance(min(100, store.Position(seq)))
+				}
+			}
+			end(t, s) // which writes cursors down
+			s = begin()
+			for seq := uint64(171); seq <= 300; seq++ {
+				sayNow(t, s, "a", seq)
+			}
+			copied, pages := snapshot(t, s)
+			end(t, s)
+
+			made, err := store.Renew(copied, paged(pages))
+			if err != nil || (in == store.Files) != (len(made) > 0) {
+				t.Fatalf("%d pages became %v: %v", len(pages), made, err)
+			}
+			for again := range 2 {
+				c := open(t, store.Options{Dir: copied, Commit: 0})
+				sayNow(t, c, "a", uint64(301+again))
+				for _, reader := range readers {
+					readsOn(t, c, reader, 100, store.Position(301+again))
+				}
+				end(t, c)
+			}
+		})
+	}
+}
+
+// readsOn lets a reader read from where it is to where the log ends: frame n is at n.
+func readsOn(t *testing.T, s *store.Store, reader string, after, to store.Position) {
+	t.Helper()
+	tail, err := s.Tail(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tail.Close()
+	for after < to {
+		entries, skipped, err := tail.Next(t.Context(), 50)
+		if err != nil || skipped > 0 {
+			t.Fatalf("%s skips %d behind %d: %v", reader, skipped, after, err)
+		}
+		for _, e := range entries {
+			if after++; e.Pos != after || e.Seq != uint64(after) {
+				t.Fatalf("%s gets frame %d at %d, want %d", reader, e.Seq, e.Pos, after)
+			}
+		}
+	}
+}
+
+// A copy whose log is damaged, or out of order, becomes no store.
+func TestADamagedCopyIsRefused(t *testing.T) {
+	s, err := store.OpenOn(store.Options{Dir: t.TempDir(), Commit: 0}, segmenttest.Reborn(nil), cutSegment, cutSeal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tail("mqtt"); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(50) {
+		sayNow(t, s, "a", seq+1)
+	}
+	dir, pages := snapshot(t, s)
+	end(t, s)
+	flipped := bytes.Clone(pages[0])
+	flipped[len(flipped)/2] ^= 1
+	for what, pages := range map[string][][]byte{"a bit": {flipped}, "an end": {pages[0][:len(pages[0])-1]}, "twice": {pages[0], pages[0]}} {
+		if _, err := store.Renew(dir, paged(pages)); err == nil {
+			t.Errorf("%s: it was taken", what)
+		}
+	}
+}
+
 func TestSnapshotThatNobodyWants(t *testing.T) {
 	s := open(t, store.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	err := s.Snapshot(ctx, func(_ int64, db io.WriterTo) error {
+	err := s.Snapshot(ctx, func(c *store.Copy) error {
 		cancel()
-		_, err := db.WriteTo(io.Discard)
+		_, err := c.WriteTo(io.Discard)
 		return err
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	full := errors.New("the stick is full")
-	if err := s.Snapshot(t.Context(), func(int64, io.WriterTo) error { return full }); !errors.Is(err, full) {
+	if err := s.Snapshot(t.Context(), func(*store.Copy) error { return full }); !errors.Is(err, full) {
 		t.Error(err)
 	}
 	end(t, s)
-	if err := s.Snapshot(t.Context(), func(int64, io.WriterTo) error { return nil }); !errors.Is(err, store.ErrClosed) && err == nil {
+	if err := s.Snapshot(t.Context(), func(*store.Copy) error { return nil }); !errors.Is(err, store.ErrClosed) && err == nil {
 		t.Error("a closed store made a copy")
 	}
 }

@@ -171,6 +171,7 @@ type Store struct {
 	sealBytes    int64
 	sealAtOnce   int
 	mostUnsealed int64
+	sealsAtClose time.Duration
 	logBudget    int64
 	logEpoch     uint64 // of the log's files
 	place        LogIn  // where the log is

@@ -3,6 +3,7 @@
 #   bench/store/run.sh [--minutes 10] [--quick] [--json] [--dir DIR] [--mount OPTIONS] [part...]
 #   bench/store/run.sh reads [-devices 50] [-days 40] [-year 365]   (needs no root)
 #   bench/store/run.sh ingest                                       (needs no root)
+#   bench/store/run.sh replay                                       (needs no root)
 # Parts: ours-1s ours-5s sqlite influxdb victoriametrics codec (all, if none is
 # named), and writer, which shows what ext4 adds to a log's own bytes.
 set -eu
@@ -23,6 +24,13 @@ if [ "${1:-}" = ingest ]; then
 	cd "$here/../.."
 	go test -run '^$' -bench Ingest -benchtime 300000x -count 3 ./store "$@"         # a burst
 	go test -run '^$' -bench Ingest -benchtime 40000000x -timeout 1h ./store "$@" # what can be kept up
+	exit
+fi
+
+if [ "${1:-}" = replay ]; then
+	shift
+	cd "$here/../.."
+	go test -run '^$' -bench Replay -benchtime 3x -timeout 1h ./store "$@"
 	exit
 fi
 

@@ -20,18 +20,22 @@ import (
 )
 
 // A backup is a plain tar file, so that it can be opened without us: what it is,
-// the database, the CA, and the sums of all of them at the end, in the form that
+// the database, what of the log MQTT had not got yet, the CA, and the sums of all of them at the end, in the form that
 // sha256sum -c reads.
 const (
 	manifestName  = "manifest.json"
 	databaseName  = "gateway.db"
+	pagesName     = "log"
 	sumsName      = "SHA256SUMS"
-	archiveFormat = 1
+	archiveFormat = 2    // 1 had no log
 	tarEnd        = 1024 // zero bytes that end a tar file
 )
 
 // memberName is what may be in a backup; nothing in it leads out of a directory.
-var memberName = regexp.MustCompile(`^(manifest\.json|gateway\.db|SHA256SUMS|ca/[A-Za-z0-9_][A-Za-z0-9._-]*)$`)
+var memberName = regexp.MustCompile(`^(manifest\.json|gateway\.db|SHA256SUMS|log/[0-9]{6,9}|ca/[A-Za-z0-9_][A-Za-z0-9._-]*)$`)
+
+// largestPage is above what a page of the log can have: one record, if that is large.
+const largestPage = 256 << 20
 
 // manifest says what a backup is of.
 type manifest struct {
@@ -53,7 +57,7 @@ func writeArchive(ctx context.Context, s *store.Store, data string, w io.Writer)
 	if err := a.addBytes(manifestName, append(m, '\n')); err != nil {
 		return err
 	}
-	if err := s.Snapshot(ctx, func(size int64, db io.WriterTo) error { return a.add(databaseName, size, db) }); err != nil {
+	if err := s.Snapshot(ctx, a.addStore); err != nil {
 		return err
 	}
 	if err := a.addCA(filepath.Join(data, "ca")); err != nil {
@@ -83,6 +87,18 @@ func (a *archive) add(name string, size int64, from io.WriterTo) error {
 	}
 	fmt.Fprintf(&a.sums, "%x  %s\n", sum.Sum(nil), name)
 	return nil
+}
+
+// addStore adds the database, and what of the log is not in it.
+func (a *archive) addStore(c *store.Copy) error {
+	if err := a.add(databaseName, c.Size(), c); err != nil {
+		return err
+	}
+	n := 0
+	return c.Log(func(page []byte) error {
+		n++
+		return a.addBytes(fmt.Sprintf("%s/%06d", pagesName, n), page)
+	})
 }
 
 func (a *archive) addBytes(name string, b []byte) error {
@@ -193,13 +209,14 @@ func (r *reading) member(h *tar.Header, from io.Reader) error {
 	if _, again := r.sums[h.Name]; again || h.Typeflag != tar.TypeReg || !memberName.MatchString(h.Name) || r.listed != nil {
 		return fmt.Errorf("%q does not belong there", h.Name)
 	}
-	if h.Name != databaseName && h.Size > 1<<20 {
+	page := strings.HasPrefix(h.Name, pagesName+"/")
+	if h.Name != databaseName && h.Size > 1<<20 && !(page && h.Size <= largestPage) {
 		return fmt.Errorf("%s is too large", h.Name)
 	}
 	sum := sha256.New()
 	to := io.Writer(sum)
 	var small bytes.Buffer
-	if h.Name != databaseName {
+	if h.Name != databaseName && !page {
 		to = io.MultiWriter(sum, &small)
 	}
 	if err := r.copy(h, from, to); err != nil {
@@ -216,7 +233,7 @@ func (r *reading) member(h *tar.Header, from io.Reader) error {
 	if err := json.Unmarshal(small.Bytes(), &r.manifest); err != nil {
 		return fmt.Errorf("%s is damaged: %w; use another backup", manifestName, err)
 	}
-	if r.manifest.Format != archiveFormat {
+	if r.manifest.Format < 1 || r.manifest.Format > archiveFormat {
 		return fmt.Errorf("its format is %d and this version knows %d; install version %s or newer", r.manifest.Format, archiveFormat, r.manifest.Version)
 	}
 	return nil

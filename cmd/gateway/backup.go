@@ -328,12 +328,9 @@ func (a *admin) verify(path string, bar *progress) error {
 		return err
 	}
 	bar.end()
-	found, err := checkOffline(dir)
+	found, _, err := renew(dir)
 	if err != nil {
-		return err
-	}
-	if len(found.Findings) > 0 {
-		return fmt.Errorf("backup %s: its sums are right, but the store in it is damaged: %s", path, found.Findings[0])
+		return fmt.Errorf("backup %s: its sums are right, but the store in it is damaged: %w", path, err)
 	}
 	return a.show(savedBackup{path, sizeOf(path), m}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is whole: gateway %s at %s, %d entries, made by version %s.\n",

@@ -301,9 +301,38 @@ func TestServeAfterARestoreThatWasCutOff(t *testing.T) {
 	}
 }
 
-// The broker is away, so that the log has much that only the history of a backup
-// has, too. Where it is restored, everything said is there, and MQTT gets the
-// newest of it.
+// unread wants that a gateway that is not running still has to tell MQTT all that a
+// device said, up to a frame.
+func unread(t *testing.T, data, device string, last int64) {
+	t.Helper()
+	must(t, offlineStore(data, func(s *store.Store) error {
+		mqtt, err := s.Tail("mqtt")
+		if err != nil {
+			return err
+		}
+		defer mqtt.Close()
+		for seq := int64(0); seq < last; {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			entries, skipped, err := mqtt.Next(ctx, 100)
+			cancel()
+			if err != nil || skipped > 0 {
+				return fmt.Errorf("behind %d of %d: %d are skipped, %w", seq, last, skipped, err)
+			}
+			for _, e := range entries {
+				if e.Kind != store.Telemetry || e.Device != device {
+					continue
+				}
+				if seq++; e.Seq != uint64(seq) {
+					return fmt.Errorf("frame %d comes where %d should", e.Seq, seq)
+				}
+			}
+		}
+		return nil
+	}))
+}
+
+// The broker is away, so that MQTT has yet to get all that is in the log. Where the
+// backup is restored it gets that, in order, and the newest of it first.
 func TestBackupWhileTheBrokerIsAway(t *testing.T) {
 	s := newServed(t, "--store.commit", "0s", "--mqtt.broker", "mqtt://"+freeAddr(t)).start()
 	for id, token := range s.fleet("far", 1) {
@@ -316,6 +345,7 @@ func TestBackupWhileTheBrokerIsAway(t *testing.T) {
 
 		moved := newServed(t)
 		moved.mustRun("restore", file)
+		unread(t, moved.data, id, before)
 		moved.start()
 		moved.holds(id, before)
 		o := observe(t, moved.mqtt, "hearthgate/device/"+id+"/#")

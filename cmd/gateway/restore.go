@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,14 +140,14 @@ func empty(data string) error {
 	if err != nil {
 		return err
 	}
-	ours := []string{"gateway.lock", "lost+found", restoring}
+	ours, again := []string{"gateway.lock", "lost+found", restoring}, false
 	for _, e := range entries {
 		if e.Name() == restoring {
-			ours = append(ours, "ca")
+			ours, again = append(ours, "ca"), true
 		}
 	}
 	for _, e := range entries {
-		if !slices.Contains(ours, e.Name()) {
+		if !slices.Contains(ours, e.Name()) && !(again && store.IsLogFile(e.Name())) {
 			return fmt.Errorf("%s is not empty (it has %s); a restore never overwrites: move it away, or give another --data", data, e.Name())
 		}
 	}
@@ -156,23 +157,54 @@ func empty(data string) error {
 // renewed checks what was unpacked and gives it a new epoch, by which readers
 // notice that positions mean something else now.
 func (r restoration) renewed(dir string) error {
-	found, err := checkOffline(dir)
+	_, segments, err := renew(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("the store in the backup is damaged: %w", err)
 	}
-	if !found.OK {
-		return fmt.Errorf("the store in the backup is damaged: %s", strings.Join(found.Findings, "; "))
+	for _, name := range append(segments, databaseName) {
+		r.did("written", filepath.Join(dir, name))
+		r.did("synced", filepath.Join(dir, name)) // it is, and so is each transaction
 	}
-	err = store.Renew(dir)
-	r.did("written", filepath.Join(dir, databaseName))
-	r.did("synced", filepath.Join(dir, databaseName)) // each transaction is
-	return err
+	return nil
+}
+
+// renew makes a store of what was unpacked into dir, under a new epoch, and checks
+// it. It returns the files of its log, too.
+func renew(dir string) (found checked, segments []string, err error) {
+	if err := store.Inspect(dir); err != nil {
+		return found, nil, err
+	}
+	if segments, err = store.Renew(dir, pagesIn(dir)); err != nil {
+		return found, nil, err
+	}
+	found, err = checkOffline(dir)
+	if err == nil && !found.OK {
+		err = errors.New(strings.Join(found.Findings, "; "))
+	}
+	return found, segments, err
+}
+
+// pagesIn are the pages of the log that were unpacked into dir, in order.
+func pagesIn(dir string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		files, err := os.ReadDir(filepath.Join(dir, pagesName))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			yield(nil, err)
+			return
+		}
+		for _, f := range files {
+			page, err := os.ReadFile(filepath.Join(dir, pagesName, f.Name()))
+			if !yield(page, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // takeOver moves what was unpacked to its place, the database last.
 func (r restoration) takeOver(tmp string) (err error) {
 	ca := filepath.Join(r.data, "ca")
-	if err := os.RemoveAll(ca); err != nil { // of a restore that was cut off
+	if err := r.clear(); err != nil { // of a restore that was cut off
 		return err
 	}
 	err = r.move(tmp, "ca")
@@ -182,13 +214,39 @@ func (r restoration) takeOver(tmp string) (err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // own certificates need none
 		return err
 	}
-	if err = r.syncNames(r.data); err == nil {
+	if err = r.moveLog(tmp); err == nil {
+		err = r.syncNames(r.data)
+	}
+	if err == nil {
 		err = r.move(tmp, databaseName)
 	}
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(ca)) // or it would be in the way of the next try
+		return errors.Join(err, r.clear()) // or it would be in the way of the next try
 	}
 	return r.syncNames(r.data)
+}
+
+// moveLog moves the log's files, which count for nothing without their database.
+func (r restoration) moveLog(tmp string) error {
+	files, err := os.ReadDir(tmp)
+	for _, f := range files {
+		if store.IsLogFile(f.Name()) && err == nil {
+			err = r.move(tmp, f.Name())
+		}
+	}
+	return err
+}
+
+// clear removes what of a restore has its place already, but makes no gateway.
+func (r restoration) clear() error {
+	err := os.RemoveAll(filepath.Join(r.data, "ca"))
+	files, lerr := os.ReadDir(r.data)
+	for _, f := range files {
+		if store.IsLogFile(f.Name()) {
+			err = errors.Join(err, os.Remove(filepath.Join(r.data, f.Name())))
+		}
+	}
+	return errors.Join(err, lerr)
 }
 
 func (r restoration) move(from, name string) error {

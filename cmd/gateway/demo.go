@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -183,8 +184,28 @@ func wrap(words []string, width int) string {
 // ourCommand is how a person would start this program again.
 func ourCommand() string {
 	exe, err := os.Executable()
-	if err == nil && strings.Contains(exe, "go-build") {
+	if err != nil {
+		return "hearthgate"
+	}
+	dir, _ := os.Getwd()
+	found, _ := exec.LookPath(filepath.Base(exe))
+	return commandFor(exe, dir, found)
+}
+
+// commandFor is what starts exe from dir, where its name alone starts found.
+func commandFor(exe, dir, found string) string {
+	if strings.Contains(exe, "go-build") {
 		return "go run ./cmd/gateway"
 	}
-	return filepath.Base(exe)
+	if found == exe {
+		return filepath.Base(exe)
+	}
+	switch rel, err := filepath.Rel(dir, exe); {
+	case err != nil || strings.HasPrefix(rel, ".."):
+		return exe
+	case filepath.Base(rel) == rel:
+		return "./" + rel
+	default:
+		return rel
+	}
 }

@@ -63,3 +63,18 @@ func suggested(t *testing.T, text string) (topic, payload string) {
 	}
 	return m[1], m[2]
 }
+
+// What the demo suggests can be typed as it stands.
+func TestOurCommandCanBeTyped(t *testing.T) {
+	for _, c := range []struct{ exe, dir, found, want string }{
+		{"/usr/bin/hearthgate", "/home/ann", "/usr/bin/hearthgate", "hearthgate"},
+		{"/src/bin/hearthgate", "/src", "", "bin/hearthgate"},
+		{"/src/bin/hearthgate", "/src/bin", "/usr/bin/hearthgate", "./hearthgate"},
+		{"/src/bin/hearthgate", "/home/ann", "", "/src/bin/hearthgate"},
+		{"/tmp/go-build1/b001/exe/gateway", "/src", "", "go run ./cmd/gateway"},
+	} {
+		if got := commandFor(c.exe, c.dir, c.found); got != c.want {
+			t.Errorf("%s in %s: %s, want %s", c.exe, c.dir, got, c.want)
+		}
+	}
+}

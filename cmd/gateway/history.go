@@ -28,6 +28,7 @@ or rows of 5 minutes, an hour or a day, each with how many values it has, their
 least, mean and greatest, or how far a counter rose, or how long something was on.
 A terminal shows a chart of that size, two pixels to a column.`,
 		Example: `  hearthgate history garden-sensor temperature
+  hearthgate history garden-sensor temperature --from 2026-11-20 --to 2026-11-21
   hearthgate history garden-sensor temperature --from 30d --width 200 --csv
   hearthgate history living-room-thermostat thermostat/target --limit 100`}
 	span := spanFlags(c)

@@ -127,7 +127,7 @@ func (s *Store) openFile() error {
 		if err := s.orphan(time.Now()); err != nil {
 			return err
 		}
-		if err := f.create(s.initFile); err != nil {
+		if err := f.create(func(tx *bolt.Tx) error { return s.initFile(tx, 0) }); err != nil {
 			return fmt.Errorf("make the file: %w", err)
 		}
 	}
@@ -155,7 +155,7 @@ func (s *Store) openFile() error {
 	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun with what can be read of it; a backup may have more",
 		"error", err, "set aside as", aside, "devices and settings rescued", saved.values)
 	f.damaged.Add(1)
-	fill := func(tx *bolt.Tx) error { return errors.Join(s.initFile(tx), saved.put(tx)) }
+	fill := func(tx *bolt.Tx) error { return errors.Join(s.initFile(tx, saved.log), saved.put(tx)) }
 	if err := f.create(fill); err != nil {
 		return fmt.Errorf("make a new file: %w", err)
 	}
@@ -187,9 +187,10 @@ func (s *Store) orphan(now time.Time) error {
 }
 
 // initFile fills a new file. If there are files of a log, their database could
-// not be read, and what they hold goes on in the new one.
-func (s *Store) initFile(tx *bolt.Tx) error {
-	logEpoch, ok := segment.Epoch(s.fs)
+// not be read, and what they hold goes on in the new one; likely is the epoch that
+// it seemed to have.
+func (s *Store) initFile(tx *bolt.Tx, likely uint64) error {
+	logEpoch, ok := segment.Epoch(s.fs, likely)
 	if !ok {
 		logEpoch = newLogEpoch()
 	}

@@ -14,6 +14,7 @@ import (
 // so what is copied here is checked when it is loaded.
 type rescued struct {
 	gateway string
+	log     uint64 // epoch of the log's files
 	buckets map[string]map[string][]byte
 	values  int
 
@@ -52,6 +53,7 @@ func (r *rescued) meta(db *bolt.DB) error {
 		return db.View(func(tx *bolt.Tx) (err error) {
 			meta := tx.Bucket(bucketMeta)
 			r.gateway = string(meta.Get(keyGateway))
+			r.log = keyNumber(meta.Get(keyLog))
 			r.place = append(r.place, meta.Get(keyPlace)...)
 			if v := meta.Get(keyFormat); len(v) != 1 || v[0] != fileFormat {
 				return errCorrupt

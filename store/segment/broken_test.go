@@ -121,6 +121,110 @@ func TestABadSectorCostsWhatIsInIt(t *testing.T) {
 	}
 }
 
+// A place that is bad to the end of its segment cannot be told from a disk that is
+// away, until the disk takes a record: then it is damage, and readers go on behind.
+func TestAPlaceBadToTheEndOfItsSegment(t *testing.T) {
+	const large = 256 << 10 // more than is read at once
+	disk := segmenttest.Reborn(nil)
+	start := func(fs segment.FS) (*segment.Log, *history) {
+		h := &history{}
+		o := options(fs, h)
+		o.Size = large
+		l, err := segment.Open(o, 0, h.note(t, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l, h
+	}
+	l, _ := start(disk)
+	write(t, l, 1, 400)
+	_ = l.Close()
+	for from := int64(4096); from < large-64<<10; from += 44 << 10 {
+		d := &badSector{segmenttest.Reborn(disk.Content()), "log-0001.seg", 0, 0}
+		l, h := start(d)
+		d.from, d.to = from, large
+		var got []uint64
+		scan := func() error {
+			got = nil
+			return l.Scan(1, func(n uint64, _ []byte) bool { got = append(got, n); return true })
+		}
+		for range 3 {
+			if err := scan(); err == nil || len(h.damaged) > 0 {
+				t.Fatalf("byte %d: %v, damage %v", from, err, h.damaged)
+			}
+		}
+		write(t, l, 401, 401)
+		for range 2 {
+			if err := scan(); err != nil || len(got) < 100 || slices.Max(got) != 401 || len(h.damaged) != 1 {
+				t.Errorf("byte %d: a reader got %d, %v, damage %v", from, len(got), err, h.damaged)
+			}
+		}
+	}
+	// A disk that is away, comes back, and is away again.
+	d := &badSector{disk, "log-0001.seg", 0, 0}
+	l, h := start(d)
+	for n := range 3 {
+		d.to = large
+		if err := l.Scan(1, func(uint64, []byte) bool { return true }); err == nil || len(h.damaged) > 0 {
+			t.Errorf("a disk that is away: %v, damage %v", err, h.damaged)
+		}
+		d.to = 0
+		if err := l.Scan(1, func(uint64, []byte) bool { return true }); err != nil || len(h.damaged) > 0 {
+			t.Errorf("a disk that came back: %v, damage %v", err, h.damaged)
+		}
+		write(t, l, 401+n, 401+n)
+	}
+}
+
+// A segment of another log lies in the directory: nothing of it is replayed, its
+// space is not used, and it is there afterwards.
+func TestASegmentOfAnotherLogIsPutAside(t *testing.T) {
+	other := segmenttest.New(nil)
+	o := options(other, &history{})
+	o.Epoch++
+	l, err := segment.Open(o, 0, func(uint64, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, 1, 200)
+	_ = l.Close()
+	disk := segmenttest.New(nil)
+	if l, err = segment.Open(options(disk, &history{}), 0, func(uint64, []byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, 1, 100)
+	_ = l.Close()
+	image, foreign := disk.Content(), other.Content()
+	newest := slices.Max(slices.Collect(maps.Keys(foreign)))
+	image["log-0077.seg"] = foreign[newest]
+	disk = segmenttest.New(image)
+	if epoch, ok := segment.Epoch(disk, 0); !ok || epoch != o.Epoch-1 {
+		t.Errorf("the log is taken for %x", epoch)
+	}
+	if epoch, ok := segment.Epoch(disk, o.Epoch); !ok || epoch != o.Epoch {
+		t.Errorf("the likely log is taken for %x", epoch)
+	}
+	l, h := open(t, disk, 0)
+	h.expect(t, 1, 100)
+	if len(h.damaged) > 0 {
+		t.Errorf("damage %v", h.damaged)
+	}
+	write(t, l, 101, 300)
+	_ = l.Close()
+	now := disk.Content()
+	aside := 0
+	for name, b := range now {
+		if strings.HasPrefix(name, "log-0077.seg.orphan-") && slices.Equal(b, foreign[newest]) {
+			aside++
+		}
+	}
+	if aside != 1 || now["log-0077.seg"] != nil {
+		t.Errorf("it is not put aside: %v", slices.Sorted(maps.Keys(now)))
+	}
+	_, h = open(t, segmenttest.New(now), 0)
+	h.expect(t, 1, 300)
+}
+
 // Files that are there twice, one of them older, and files that lack their end.
 func TestCopiesAndTruncatedFiles(t *testing.T) {
 	disk := segmenttest.New(nil)

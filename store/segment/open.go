@@ -91,14 +91,19 @@ func Open(o Options, after uint64, replay func(number uint64, payload []byte) er
 	return l, nil
 }
 
-// Epoch finds the epoch of the log in a directory, that of the segment begun
-// last, when it is not known from elsewhere.
-func Epoch(fs FS) (epoch uint64, ok bool) {
+// Epoch finds the epoch of the log in a directory when it is not known for sure: the
+// likely one if a segment has it, else that of most segments, of the one begun last
+// if that does not tell. One of another log may have got among them.
+func Epoch(fs FS, likely uint64) (epoch uint64, ok bool) {
 	names, err := fs.List()
 	if err != nil {
 		return 0, false
 	}
-	var sequence uint64
+	type found struct {
+		segments int
+		sequence uint64 // of the one begun last
+	}
+	all := map[uint64]found{}
 	for _, name := range names {
 		if _, is := nameNumber(name); !is {
 			continue
@@ -109,10 +114,20 @@ func Epoch(fs FS) (epoch uint64, ok bool) {
 		}
 		b := make([]byte, headerSize)
 		n, _ := f.ReadAt(b, 0)
-		if h, valid := decodeHeader(b[:n]); valid && h.sequence > sequence {
-			epoch, sequence, ok = h.epoch, h.sequence, true
+		if h, valid := decodeHeader(b[:n]); valid {
+			e := found{all[h.epoch].segments + 1, max(all[h.epoch].sequence, h.sequence)}
+			all[h.epoch] = e
 		}
 		_ = f.Close()
+	}
+	if _, is := all[likely]; is {
+		return likely, true
+	}
+	var most found
+	for e, f := range all {
+		if f.segments > most.segments || f.segments == most.segments && f.sequence > most.sequence {
+			epoch, most, ok = e, f, true
+		}
 	}
 	return epoch, ok
 }
@@ -137,7 +152,8 @@ func (l *Log) list() (names []string, err error) {
 	return names, err
 }
 
-// examine looks at the header of one file. One of another epoch is free.
+// examine looks at the header of one file. One without any is free; one of another
+// log, which may be all that somebody has of it, is put aside.
 func (l *Log) examine(name string) {
 	f, err := l.o.FS.Open(name, Read)
 	if err != nil {
@@ -168,7 +184,21 @@ func (l *Log) examine(name string) {
 		return
 	}
 	_ = f.Close()
+	if valid {
+		l.orphan(s)
+		return
+	}
 	l.giveBack(s)
+}
+
+// orphan puts a segment of another log aside.
+func (l *Log) orphan(s *segment) {
+	aside := fmt.Sprintf("%s.orphan-%016x-%d", s.name, s.mark.epoch, s.sequence)
+	if err := l.o.FS.Rename(s.name, aside); err != nil {
+		l.o.Log.Warn("a segment of another log could not be put aside, and stays where it is", "segment", s.name, "error", err)
+		return
+	}
+	l.o.Log.Warn("a segment of another log was put aside; remove it if nobody needs it", "segment", s.name, "as", aside)
 }
 
 // guess takes from the first record of s what a damaged header does not say.

@@ -102,10 +102,13 @@ func (l *Log) leave(s *segment) {
 // wants more.
 func (l *Log) walk(w *window, at place, last uint64, f func(number uint64, payload []byte) bool) (more bool, err error) {
 	s, before := w.s, at.number-1
+	mute := false // the disk gives nothing up to the end
 	for off := int64(at.off); before < last && off+recordHeader <= s.size; {
 		number, payload, what := decodeRecord(w.record(off, s.mark), s.mark)
-		if w.nothing && w.away() {
-			return false, fmt.Errorf("read %s at byte %d: %w", s.name, off, w.err)
+		if w.nothing && !mute && w.away() {
+			if mute = true; l.away(s) {
+				return false, fmt.Errorf("read %s at byte %d: %w", s.name, off, w.err)
+			}
 		}
 		if what != record || number <= before || number > last {
 			off += leastBlock
@@ -120,10 +123,22 @@ func (l *Log) walk(w *window, at place, last uint64, f func(number uint64, paylo
 		}
 		off += padded(recordHeader+len(payload), leastBlock)
 	}
+	if !mute {
+		s.mute.Store(0)
+	}
 	if before < last {
 		l.lost(s, before+1, last)
 	}
 	return true, nil
+}
+
+// away reports whether the disk seems to be, which gives nothing of s up to its end.
+// It is not if it has taken a record since that was first so: then the place is bad.
+func (l *Log) away(s *segment) bool {
+	l.mu.RLock()
+	taken := l.taken
+	l.mu.RUnlock()
+	return s.mute.CompareAndSwap(0, taken+1) || taken < s.mute.Load()
 }
 
 // lost reports records that should be there, unless the segment is known to be

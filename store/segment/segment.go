@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // Errors that callers branch on.
@@ -75,6 +76,7 @@ type Log struct {
 	mu     sync.RWMutex
 	live   []*segment // in the order of their records
 	sealed uint64     // records up to here are elsewhere, too
+	taken  uint64     // records that the disk took since Open
 	closed bool
 	stats  Stats
 }
@@ -99,6 +101,7 @@ type segment struct {
 	size     int64
 	file     File // to read from
 
+	mute atomic.Uint64 // 1 + Log.taken when the disk first gave nothing up to its end; 0 = it does
 	// Guarded by Log.mu.
 	layout
 	open     bool // more is written to it
@@ -161,6 +164,7 @@ func (l *Log) Append(payload []byte) (number uint64, err error) {
 	number = l.next
 	l.mu.Lock()
 	l.begun.add(number, l.at, n, false)
+	l.taken++
 	l.mu.Unlock()
 	l.at += n
 	l.next++

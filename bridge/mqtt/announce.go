@@ -8,6 +8,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
+	"github.com/hearthgate/hearthgate/store"
 )
 
 // plan is what is to be announced: cards and discovery, a few devices at a
@@ -240,7 +241,7 @@ func (b *Bridge) announce(l *link, id string, resend bool) error {
 	}
 	b.warn(d)
 	keep := map[string]bool{}
-	for _, topic := range b.compose.stateTopics(id) {
+	for _, topic := range b.compose.stateTopics(id, b.values(d)) {
 		keep[topic] = true
 	}
 	if done, err := b.tell(l, id, b.telling(id, b.names.Device(d)), []message{b.card(d)}, keep, resend); err != nil || !done {
@@ -257,16 +258,20 @@ func (b *Bridge) card(d registry.Device) message {
 // composeReturned adds the states that the broker does not have although the store
 // does: of a component that went, with its topics, and has come back.
 func (b *Bridge) composeReturned(d registry.Device) {
-	for _, n := range b.o.Store.Newest(d.ID) {
-		topic, ok := b.compose.stateTopic(d.ID, n.Name)
-		if !ok || b.owned.knows(d.ID, topic) {
-			continue
-		}
-		// It may have come back as something else, of which that is no value.
-		if _, err := d.Description.Check(&protocol.Record{Name: n.Name, Value: n.Value}); err == nil {
+	for _, n := range b.values(d) {
+		if topic, ok := b.compose.stateTopic(d.ID, n.Name); ok && !b.owned.knows(d.ID, topic) {
 			b.compose.addNewest(d.ID, n)
 		}
 	}
+}
+
+// values are the newest values of a device that are some of what it says it is now.
+// A switch that became a thermometer has none until it spoke: ON is no temperature.
+func (b *Bridge) values(d registry.Device) []store.Newest {
+	return slices.DeleteFunc(b.o.Store.Newest(d.ID), func(n store.Newest) bool {
+		_, err := d.Description.Check(&protocol.Record{Name: n.Name, Value: n.Value})
+		return err != nil
+	})
 }
 
 // announceStates publishes presence for a device that has none on the broker

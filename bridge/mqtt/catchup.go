@@ -105,7 +105,7 @@ func (b *Bridge) composeDevice(d registry.Device, t *touch) {
 		p, known := b.o.Store.PresenceOf(d.ID)
 		b.compose.addPresence(d, p, known)
 	}
-	for _, n := range b.o.Store.Newest(d.ID) {
+	for _, n := range b.values(d) {
 		if t.all || t.names[n.Name] {
 			b.compose.addNewest(d.ID, n)
 		}

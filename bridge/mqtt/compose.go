@@ -307,8 +307,9 @@ func (c *composer) stateTopic(device, name string) (topic string, ok bool) {
 	}
 }
 
-// stateTopics are the retained topics that the device's states may have.
-func (c *composer) stateTopics(device string) []string {
+// stateTopics are the retained topics of the device's states: of its presence and of
+// these values. What a broker has on others is no longer true.
+func (c *composer) stateTopics(device string, values []store.Newest) []string {
 	v := c.view(device)
 	if v == nil {
 		return nil
@@ -318,11 +319,10 @@ func (c *composer) stateTopics(device string) []string {
 		if p.fresh != nil {
 			ts = append(ts, p.fresh.topic)
 		}
-		switch {
-		case p.light != nil:
-			ts = append(ts, p.light.topic) // once for each attribute: it is a set
-		case !p.event:
-			ts = append(ts, p.topic)
+	}
+	for _, n := range values {
+		if topic, ok := c.stateTopic(device, n.Name); ok {
+			ts = append(ts, topic) // a light's once for each attribute: it is a set
 		}
 	}
 	return ts

@@ -53,8 +53,9 @@ func (h *home) belongsWith(o Options) []string {
 			}
 		}
 		for _, n := range h.store.Newest(d.ID) {
+			_, misfit := d.Description.Check(&protocol.Record{Name: n.Name, Value: n.Value})
 			switch p := d.Description.Point(n.Name); {
-			case p == nil || !p.Reports || p.Component.Kind == "event":
+			case misfit != nil || p == nil || !p.Reports || p.Component.Kind == "event":
 			case hass.JSONLight(p.Component):
 				all[of+p.Component.ID+"/state"] = true
 			default:

@@ -1,9 +1,12 @@
 package store_test
 
 import (
+	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -116,7 +119,14 @@ func BenchmarkReads(b *testing.B) {
 			b.ReportMetric(at(0.99), "ms-p99")
 		})
 	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	status, _ := os.ReadFile("/proc/self/status") // where there is one
+	b.Logf("a heap of %.1f MiB; %s", float64(m.HeapAlloc)/(1<<20), bytes.Join(resident.FindAll(status, -1), []byte(", ")))
 }
+
+var resident = regexp.MustCompile(`(VmRSS|RssAnon|RssFile):\s+\d+ kB`)
 
 func minTime(a, b time.Time) time.Time {
 	if a.Before(b) {

@@ -21,6 +21,7 @@ import (
 type bench struct {
 	gateway, source string
 	dir             string // of images and mount points
+	home            string // a store that is read
 	window          time.Duration
 	format          format // of the contenders' disks
 	report          *report
@@ -45,6 +46,7 @@ func run() (failed error) {
 	flag.StringVar(&b.gateway, "gateway", "hearthgate", "the gateway's binary")
 	flag.StringVar(&b.source, "source", ".", "its source, for the codec's data sets")
 	flag.StringVar(&b.dir, "dir", os.TempDir(), "where images and mount points are made")
+	flag.StringVar(&b.home, "home", "", "the store that the part reads is done with")
 	flag.StringVar(&b.format.mount, "mount", "", "mount options for the contenders' disks, such as commit=60")
 	flag.Usage = usage
 	flag.Parse()
@@ -54,7 +56,7 @@ func run() (failed error) {
 	b.window = time.Duration(*minutes * float64(time.Minute))
 	names := flag.Args()
 	for _, n := range names {
-		if n != "codec" && n != "writer" && contender(n) == nil {
+		if n != "codec" && n != "writer" && n != "reads" && contender(n) == nil {
 			usage()
 			return fmt.Errorf("there is no part %q", n)
 		}
@@ -88,6 +90,9 @@ func (b *bench) run(names []string) error {
 	}
 	if slices.Contains(names, "writer") {
 		failed = errors.Join(failed, b.writer())
+	}
+	if slices.Contains(names, "reads") {
+		failed = errors.Join(failed, b.reads())
 	}
 	var chosen []*store
 	for i := range stores {
@@ -141,10 +146,10 @@ func together(n int, do func(i int) error) error {
 }
 
 func usage() {
-	names := []string{"codec", "writer"}
+	names := []string{"codec", "writer", "reads"}
 	for _, s := range stores {
 		names = append(names, s.name)
 	}
-	fmt.Fprintf(os.Stderr, "usage: bench/store/run.sh [flags] [part...]\nparts: %s (none named = all but writer)\n", strings.Join(names, ", "))
+	fmt.Fprintf(os.Stderr, "usage: bench/store/run.sh [flags] [part...]\nparts: %s (none named = all but writer and reads)\n", strings.Join(names, ", "))
 	flag.PrintDefaults()
 }

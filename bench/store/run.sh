@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures what a home's history costs a disk; see README.md. Run it as root.
 #   bench/store/run.sh [--minutes 10] [--quick] [--json] [--dir DIR] [--mount OPTIONS] [part...]
-#   bench/store/run.sh reads [-devices 50] [-days 40] [-year 365]   (needs no root)
+#   bench/store/run.sh reads [-home DIR] [-devices 50] [-days 40] [-year 365]   (needs no root)
 #   bench/store/run.sh ingest                                       (needs no root)
 #   bench/store/run.sh replay                                       (needs no root)
 # Parts: ours-1s ours-5s sqlite influxdb victoriametrics codec (all, if none is
@@ -13,9 +13,14 @@ PATH=$PATH:/usr/sbin:/sbin
 if [ "${1:-}" = reads ]; then
 	shift
 	cd "$here/../.."
-	home=$(mktemp -d)
-	trap 'rm -rf "$home"' EXIT
-	go test -run '^$' -bench Reads -benchtime 200x -timeout 1h ./store -args -home "$home/data" -devices 50 -days 40 -year 365 "$@"
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT
+	home=$tmp/data # a home that was named stays, to be read again
+	[ "${1:-}" = -home ] && home=$2 && shift 2
+	go test -v -run '^$' -bench Reads -benchtime 200x -timeout 2h ./store -args -home "$home" -devices 50 -days 40 -year 365 "$@"
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$tmp/hearthgate" ./cmd/gateway
+	(cd "$here" && go build -o "$tmp/store" .)
+	"$tmp/store" -gateway "$tmp/hearthgate" -source . -dir "$tmp" -home "$home" reads
 	exit
 fi
 

@@ -57,7 +57,12 @@ func TestAConversationOnEachBoard(t *testing.T) {
 
 // start runs `serve` on free ports and waits until it answers.
 func start(t *testing.T, run func(args ...string) *exec.Cmd) *board {
-	b := &board{run: run, data: t.TempDir(), https: freePort(t), mqtt: freePort(t), ended: make(chan error, 1)}
+	return startIn(t, t.TempDir(), run)
+}
+
+// startIn does so with a data directory that may be there already.
+func startIn(t *testing.T, data string, run func(args ...string) *exec.Cmd) *board {
+	b := &board{run: run, data: data, https: freePort(t), mqtt: freePort(t), ended: make(chan error, 1)}
 	serve := run("serve", "--data", b.data, "--listen.https", b.https, "--listen.http", freePort(t), "--mqtt.listen", b.mqtt)
 	serve.Stdout, serve.Stderr = &b.log, &b.log
 	if err := serve.Start(); err != nil {

@@ -151,6 +151,46 @@ func TestAHomeFitsItsBudget(t *testing.T) {
 	}
 }
 
+// BenchmarkAYear reckons what a year of a home takes at the defaults, 50 devices of
+// 6 values each 10 s, from a month of four of them: bytes of keys and values, and
+// of the pages that these lie in.
+func BenchmarkAYear(b *testing.B) {
+	const devices, home = 4, 50
+	h := open(b)
+	l := newLoad(b)
+	begin := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	end := begin.AddDate(0, 1, 0)
+	for at := begin; at.Before(end); at = at.Add(day) {
+		var batch history.Batch
+		l.span(&batch, 0, devices, at, at.Add(day))
+		h.update(batch.Put)
+		h.merge(at.Add(day))
+	}
+	var n history.Numbers
+	var pages [history.Days + 1]int
+	h.view(func(r *history.Reader) {
+		n = history.Measure(r.Tx)
+		for level := history.Raw; level <= history.Days; level++ {
+			all := r.Tx.Bucket(history.Bucket(level))
+			_ = all.ForEachBucket(func(name []byte) error {
+				s := all.Bucket(name).Stats()
+				pages[level] += s.LeafAlloc + s.BranchAlloc
+				return nil
+			})
+		}
+	})
+	total, file := 0.0, 0.0
+	for level, days := range [...]float64{90, 365 + 15, 365, 365} { // a month of rows goes when its last day is old
+		whole := days / 30 * home / devices / 1e6
+		mb, inPages := float64(n.Levels[level].Bytes)*whole, float64(pages[level])*whole
+		b.Logf("%s: %.3f bytes each; %.0f days are %.1f MB, in pages %.1f", history.Level(level), float64(n.Levels[level].Bytes)/float64(n.Levels[level].Count), days, mb, inPages)
+		total, file = total+mb, file+inPages
+	}
+	b.Logf("a year: %.0f MB, in pages %.0f", total, file)
+	for b.Loop() { // it is for what it says
+	}
+}
+
 // written is how many bytes of pages were written so far.
 func (h *home) written() int64 {
 	stats := h.db.Stats()

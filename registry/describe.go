@@ -147,3 +147,12 @@ func (e *entry) describeNothing(l protocol.Limits) {
 	}
 	e.desc = desc
 }
+
+// Fitting are those of the device's newest values that are some of what it says it is
+// now. A switch that became a thermometer has none until it spoke: ON is no temperature.
+func (d Device) Fitting(newest []store.Newest) []store.Newest {
+	return slices.DeleteFunc(newest, func(n store.Newest) bool {
+		_, err := d.Description.Check(&protocol.Record{Name: n.Name, Value: n.Value})
+		return err != nil
+	})
+}

@@ -66,7 +66,7 @@ func (a *API) card(d registry.Device) device {
 
 func (a *API) points(d registry.Device) []point {
 	newest := map[string]store.Newest{}
-	for _, n := range a.Store.Newest(d.ID) {
+	for _, n := range d.Fitting(a.Store.Newest(d.ID)) {
 		newest[n.Name] = n
 	}
 	var ps []point

@@ -285,6 +285,22 @@ func TestHistoryAndExport(t *testing.T) {
 	}
 }
 
+// What a device said as a switch is not the state of the sensor that it is now.
+func TestAValueOfWhatItWasIsNotShown(t *testing.T) {
+	h := newHome(t)
+	_, err := h.registry.Add("oven", "")
+	check(t, err)
+	h.say("oven", 1, protocol.Record{Name: "heat", Value: protocol.Bool(true), Time: time.Now().UnixNano()})
+	check(t, h.registry.Describe("oven", &protocol.Describe{Components: []protocol.Component{{ID: "heat", Kind: "sensor", Unit: "W"}}}))
+	if got := h.want(200, "GET", "/api/v1/devices/oven", ""); !strings.Contains(got, `"name":"heat"`) || strings.Contains(got, `"value"`) {
+		t.Error(got)
+	}
+	h.say("oven", 2, protocol.Record{Name: "heat", Value: protocol.Int(7), Time: time.Now().UnixNano()})
+	if got := h.want(200, "GET", "/api/v1/devices/oven", ""); !strings.Contains(got, `"value":7`) {
+		t.Error(got)
+	}
+}
+
 // Nobody waits for the values of a name that is spelled wrong.
 func TestADeviceShowsWhatIsWrongWithIt(t *testing.T) {
 	h := newHome(t)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -265,14 +264,7 @@ func (b *Bridge) composeReturned(d registry.Device) {
 	}
 }
 
-// values are the newest values of a device that are some of what it says it is now.
-// A switch that became a thermometer has none until it spoke: ON is no temperature.
-func (b *Bridge) values(d registry.Device) []store.Newest {
-	return slices.DeleteFunc(b.o.Store.Newest(d.ID), func(n store.Newest) bool {
-		_, err := d.Description.Check(&protocol.Record{Name: n.Name, Value: n.Value})
-		return err != nil
-	})
-}
+func (b *Bridge) values(d registry.Device) []store.Newest { return d.Fitting(b.o.Store.Newest(d.ID)) }
 
 // announceStates publishes presence for a device that has none on the broker
 // yet, which values are too old, and with resend all states.

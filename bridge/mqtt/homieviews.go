@@ -127,7 +127,7 @@ func (h *homieSide) topic(v *homieView, what string) string { return h.names.Top
 // the alerts that go with them.
 func (v *homieView) values(h *homieSide, d registry.Device, now time.Time) (msgs []message) {
 	newest := map[string]store.Newest{}
-	for _, n := range h.b.o.Store.Newest(d.ID) {
+	for _, n := range h.b.values(d) {
 		newest[n.Name] = n
 	}
 	for _, p := range d.Description.Points() {

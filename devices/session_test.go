@@ -11,7 +11,7 @@ import (
 	"github.com/hearthgate/hearthgate/command"
 	"github.com/hearthgate/hearthgate/devices"
 	"github.com/hearthgate/hearthgate/devices/devicetest"
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -297,7 +297,7 @@ func TestUrgentFramesDoNotWait(t *testing.T) {
 
 func TestLogLinesAreBounded(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines transcript.Buffer
+		var lines proctest.Transcript
 		home := devicetest.New(t, devices.Options{Log: textLog(&lines)})
 		d := home.Dial(home.Add("kitchen"))
 		d.Open(1)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/devices"
 	"github.com/hearthgate/hearthgate/devices/devicetest"
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -41,7 +41,7 @@ func TestNewestWins(t *testing.T) {
 
 func TestTwoDevicesWithOneIdentity(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines transcript.Buffer
+		var lines proctest.Transcript
 		var alerted string
 		home := devicetest.New(t, devices.Options{
 			Log: textLog(&lines), Alert: func(device, _ string) { alerted = device },
@@ -343,7 +343,7 @@ func (h boom) Handle(ctx context.Context, r slog.Record) error {
 // A panic ends the link that it happened on, and nothing else.
 func TestAPanicEndsOneLink(t *testing.T) {
 	story(t, func(t *testing.T) {
-		var lines transcript.Buffer
+		var lines proctest.Transcript
 		home := devicetest.New(t, devices.Options{Log: slog.New(boom{textLog(&lines).Handler()})})
 		d, other := home.Dial(home.Add("kitchen")), home.Dial(home.Add("other"))
 		d.Open(1)

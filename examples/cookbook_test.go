@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // Every command of the cookbook is typed into a shell, section by section, and
@@ -119,8 +121,8 @@ type kitchen struct {
 func setTable(t *testing.T, title string) *kitchen {
 	t.Helper()
 	k := &kitchen{t: t, dir: t.TempDir(), shown: map[string]bool{}}
-	data, broker := filepath.Join(k.dir, "data"), freeAddr(t)
-	https, http := freeAddr(t), freeAddr(t)
+	data, broker := filepath.Join(k.dir, "data"), proctest.FreeAddress(t)
+	https, http := proctest.FreeAddress(t), proctest.FreeAddress(t)
 	var env []string
 	alone := func() { // a gateway that the recipe starts itself
 		env = append(env, "HEARTHGATE_LISTEN_HTTPS="+https, "HEARTHGATE_LISTEN_HTTP="+http, "HEARTHGATE_MQTT_LISTEN="+broker)
@@ -167,7 +169,7 @@ func leaveBehind(t *testing.T, data string) {
 	t.Helper()
 	p := start(t, exec.Command(filepath.Join(bin, "hearthgate"), "serve", "--data", data,
 		"--listen.https", "127.0.0.1:0", "--listen.http", "", "--mqtt.listen", ""))
-	until(t, "the gateway runs", func() bool { return strings.Contains(p.out.String(), "hearthgate is running") })
+	proctest.Until(t, "the gateway runs", func() bool { return strings.Contains(p.out.String(), "hearthgate is running") })
 	p.stop(syscall.SIGTERM)
 }
 
@@ -233,7 +235,7 @@ func (k *kitchen) do(s step) {
 				k.t.Logf("$ %s\nsaid: %s", s.command, k.said(file))
 			}
 		})
-		until(k.t, s.command, func() bool {
+		proctest.Until(k.t, s.command, func() bool {
 			k.stir()
 			return missing(s.says, k.said(file)) == ""
 		})
@@ -267,7 +269,7 @@ func (k *kitchen) stir() {
 func (k *kitchen) awaitAnswer(s step, answer string) {
 	k.t.Helper()
 	as := likeness(answer)
-	until(k.t, "$ "+s.command+"\n→ "+answer, func() bool {
+	proctest.Until(k.t, "$ "+s.command+"\n→ "+answer, func() bool {
 		for _, topic := range k.home.topics() {
 			if !strings.HasSuffix(topic, "/result") {
 				continue

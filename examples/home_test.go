@@ -20,7 +20,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // bin is the directory with hearthgate and hearthgate-sim, built once.
@@ -53,29 +53,6 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// until waits for something that another process does. It polls, because there
-// is nothing to wait on, and fails after a time that no healthy machine needs.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	end := time.Now().Add(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(end) {
-			t.Fatalf("it did not happen: %s", what)
-		}
-		<-tick.C
-	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 func answers(addr string) bool {
 	c, err := net.Dial("tcp", addr)
 	if err == nil {
@@ -87,13 +64,13 @@ func answers(addr string) bool {
 // process is a program that runs until the test ends.
 type process struct {
 	cmd   *exec.Cmd
-	out   *transcript.Buffer
+	out   *proctest.Transcript
 	ended chan struct{}
 }
 
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, out: &transcript.Buffer{}, ended: make(chan struct{})}
+	p := &process{cmd: cmd, out: &proctest.Transcript{}, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%s: %v (make setup installs what the tests need)", cmd.Path, err)
@@ -133,13 +110,13 @@ type home struct {
 func startHome(t *testing.T, args ...string) *home {
 	t.Helper()
 	h := &home{
-		data: filepath.Join(t.TempDir(), "data"), broker: freeAddr(t), http: freeAddr(t), https: freeAddr(t),
+		data: filepath.Join(t.TempDir(), "data"), broker: proctest.FreeAddress(t), http: proctest.FreeAddress(t), https: proctest.FreeAddress(t),
 	}
 	args = append([]string{
 		"demo", "--data", h.data, "--listen.http", h.http, "--listen.https", h.https, "--mqtt.listen", h.broker,
 	}, args...)
 	h.process = start(t, exec.Command(filepath.Join(bin, "hearthgate"), args...))
-	until(t, "the demo is up", func() bool {
+	proctest.Until(t, "the demo is up", func() bool {
 		if !h.running() {
 			t.Fatalf("the demo ended: %s", h.out)
 		}
@@ -151,7 +128,7 @@ func startHome(t *testing.T, args ...string) *home {
 // startMosquitto starts a real broker and returns its address.
 func startMosquitto(t *testing.T) string {
 	t.Helper()
-	addr := freeAddr(t)
+	addr := proctest.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(addr)
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
 	must(t, os.WriteFile(conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\nuser root\n"), 0o644))
@@ -160,7 +137,7 @@ func startMosquitto(t *testing.T) string {
 		path = "/usr/sbin/mosquitto"
 	}
 	start(t, exec.Command(path, "-c", conf))
-	until(t, "mosquitto answers", func() bool { return answers(addr) })
+	proctest.Until(t, "mosquitto answers", func() bool { return answers(addr) })
 	return addr
 }
 
@@ -214,7 +191,7 @@ func (o *observer) topics() []string {
 func (o *observer) wait(topic, part string) string {
 	o.t.Helper()
 	var newest string
-	until(o.t, part+" on "+topic, func() bool {
+	proctest.Until(o.t, part+" on "+topic, func() bool {
 		all := o.messages(topic)
 		if len(all) == 0 {
 			return false
@@ -240,7 +217,7 @@ func (o *observer) command(topic, payload string) result {
 	before := len(o.messages(answers))
 	o.confirmed("publish "+topic, o.client.Publish(topic, 1, false, payload))
 	var r result
-	until(o.t, "an answer to "+payload+" on "+topic, func() bool {
+	proctest.Until(o.t, "an answer to "+payload+" on "+topic, func() bool {
 		all := o.messages(answers)
 		if len(all) == before {
 			return false

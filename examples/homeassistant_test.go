@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // What of Home Assistant the examples use, and the keys that its documentation
@@ -179,7 +181,7 @@ func discovered(t *testing.T, o *observer, devices int) map[string]bool {
 		}
 		return all
 	}
-	until(t, "all devices are announced", func() bool { return len(configs()) == devices })
+	proctest.Until(t, "all devices are announced", func() bool { return len(configs()) == devices })
 	entities := map[string]bool{}
 	for _, topic := range configs() {
 		var config struct {
@@ -302,7 +304,7 @@ func (h *haHome) topic(filter string) {
 		}
 	}
 	as := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(filter), `\+`, "[^/]+") + "$")
-	until(h.t, "a message on "+filter, func() bool { return slices.ContainsFunc(h.o.topics(), as.MatchString) })
+	proctest.Until(h.t, "a message on "+filter, func() bool { return slices.ContainsFunc(h.o.topics(), as.MatchString) })
 }
 
 // template checks that the messages have the members that a template reads.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // The flow as it is imported, in a real Node-RED: every button is pressed, the
@@ -144,7 +146,7 @@ const warning = 30 // Node-RED's number for it
 // startNodeRED starts it with the example flow, in which change may alter nodes.
 func startNodeRED(t *testing.T, dir, broker string, change func(node map[string]any)) *nodeRED {
 	t.Helper()
-	r := &nodeRED{t: t, api: freeAddr(t), ids: map[string]string{}}
+	r := &nodeRED{t: t, api: proctest.FreeAddress(t), ids: map[string]string{}}
 	user := t.TempDir()
 	r.install(filepath.Join(user, "flows.json"), broker, change)
 	settings, err := filepath.Abs("testdata/node-red/settings.js")
@@ -216,7 +218,7 @@ func (r *nodeRED) see(since int, kind, node, text string) {
 	if r.ids[node] == "" {
 		r.t.Fatalf("no node has the name %q", node)
 	}
-	until(r.t, kind+" of "+node+": "+text, func() bool {
+	proctest.Until(r.t, kind+" of "+node+": "+text, func() bool {
 		if !r.p.running() {
 			r.t.Fatal("Node-RED has ended")
 		}

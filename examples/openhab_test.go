@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // ohChannels are the channel types of openHAB's generic MQTT things that the
@@ -232,7 +234,7 @@ func TestOpenHABDiscovery(t *testing.T) {
 	h := startHome(t, "--mqtt.discovery", "components")
 	o := observe(t, h.broker, "homeassistant/#")
 	form := regexp.MustCompile(`^homeassistant/(\w+)/hg_[a-z0-9]{8}_([a-z0-9-]+)/[\w-]+/config$`)
-	until(t, "ten devices in openHAB's inbox", func() bool {
+	proctest.Until(t, "ten devices in openHAB's inbox", func() bool {
 		inbox := map[string]bool{}
 		for _, topic := range o.topics() {
 			if m := form.FindStringSubmatch(topic); m != nil && slices.Contains(strings.Fields(ohPlatforms), m[1]) {

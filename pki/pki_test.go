@@ -16,13 +16,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // home is a host whose names, log and directory a test can see and change.
 type home struct {
 	dir string
-	log transcript.Buffer
+	log proctest.Transcript
 
 	mu    sync.Mutex
 	hosts []string

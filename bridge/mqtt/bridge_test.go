@@ -15,6 +15,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/hearthgate/hearthgate/command"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
@@ -32,7 +33,7 @@ type mosquitto struct {
 
 func startMosquitto(t testing.TB, persist bool, extra string) *mosquitto {
 	t.Helper()
-	m := &mosquitto{t: t, dir: t.TempDir(), addr: freeAddress(t), persist: persist, extra: extra}
+	m := &mosquitto{t: t, dir: t.TempDir(), addr: proctest.FreeAddress(t), persist: persist, extra: extra}
 	m.start()
 	t.Cleanup(m.kill)
 	return m
@@ -85,16 +86,6 @@ func (m *mosquitto) stop() {
 	m.cmd.Process.Signal(os.Interrupt)
 	m.cmd.Wait()
 	m.cmd = nil
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // patience is how long a test waits for something that should come at once.

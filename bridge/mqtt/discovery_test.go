@@ -15,7 +15,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hacheck"
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
@@ -28,7 +28,7 @@ func TestWhatHomeAssistantWouldNotTakeIsSaid(t *testing.T) {
 	h := newHome(t)
 	h.add("kitchen", protocol.Component{ID: "oven", Kind: "sensor", Unit: "W", Class: "temperature"})
 	c := newClient(t, br.Dial, "hearthgate/device/kitchen/info", "homeassistant/#")
-	log := &transcript.Buffer{}
+	log := &proctest.Transcript{}
 	o := viaEmbedded(br)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	h.run(o)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -101,7 +102,7 @@ func both(a, b map[string]string) map[string]string {
 
 func TestCollectNeedsAConnection(t *testing.T) {
 	h := newHome(t)
-	h.run(Options{Broker: "mqtt://" + freeAddress(t)})
+	h.run(Options{Broker: "mqtt://" + proctest.FreeAddress(t)})
 	if _, err := h.bridge.Collect(t.Context(), true); err == nil || !strings.Contains(err.Error(), "not connected") {
 		t.Errorf("without a broker: %v", err)
 	}

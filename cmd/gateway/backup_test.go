@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -87,7 +88,7 @@ func TestBackupWhileDevicesTalkAndRestore(t *testing.T) {
 	for range 3 { // the later ones find little to seal and replace the file
 		for id, c := range talk {
 			before := c.acked.Load()
-			until(t, "the device goes on", func() bool { return c.acked.Load() > before+20 })
+			proctest.Until(t, "the device goes on", func() bool { return c.acked.Load() > before+20 })
 			acked[id] = c.acked.Load()
 		}
 		if out := s.mustRun("backup", file); !strings.Contains(out, "secrets") {
@@ -195,7 +196,7 @@ func TestAKillDuringABackup(t *testing.T) {
 	s := newServed(t, "--store.commit", "0s").start()
 	for id, token := range s.fleet("kill", 4) {
 		talk := s.chatter(id, token)
-		until(t, "the device talks", func() bool { return talk.acked.Load() > 20 })
+		proctest.Until(t, "the device talks", func() bool { return talk.acked.Load() > 20 })
 		file := filepath.Join(t.TempDir(), "home.tar")
 		ended := make(chan error, 1)
 		go func() { _, err := s.hearthgate("backup", file); ended <- err }()
@@ -334,10 +335,10 @@ func unread(t *testing.T, data, device string, last int64) {
 // The broker is away, so that MQTT has yet to get all that is in the log. Where the
 // backup is restored it gets that, in order, and the newest of it first.
 func TestBackupWhileTheBrokerIsAway(t *testing.T) {
-	s := newServed(t, "--store.commit", "0s", "--mqtt.broker", "mqtt://"+freeAddr(t)).start()
+	s := newServed(t, "--store.commit", "0s", "--mqtt.broker", "mqtt://"+proctest.FreeAddress(t)).start()
 	for id, token := range s.fleet("far", 1) {
 		c := s.chatter(id, token)
-		until(t, "the device talks", func() bool { return c.acked.Load() > 300 })
+		proctest.Until(t, "the device talks", func() bool { return c.acked.Load() > 300 })
 		file := filepath.Join(t.TempDir(), "home.tar")
 		before := c.acked.Load()
 		s.mustRun("backup", file)
@@ -356,7 +357,7 @@ func TestBackupWhileTheBrokerIsAway(t *testing.T) {
 		if out := moved.mustRun("check"); !strings.Contains(out, "sound") {
 			t.Error(out)
 		}
-		until(t, "the reader is where the log ends", func() bool {
+		proctest.Until(t, "the reader is where the log ends", func() bool {
 			var cursors []struct {
 				Name string
 				Lag  uint64

@@ -14,6 +14,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/hearthgate/hearthgate/client"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -34,12 +35,12 @@ func TestTenThousandCommandsThroughMosquitto(t *testing.T) {
 	for id, token := range tokens {
 		home.add(t, s, id, token)
 	}
-	until(t, "all devices are online", func() bool {
+	proctest.Until(t, "all devices are online", func() bool {
 		return strings.Count(s.mustRun("device", "list"), "online") == devices
 	})
 	stop := home.cutAtRandom()
 	for i := range commands {
-		until(t, "outcomes keep up", func() bool { return outcomes.count() > i-underWay })
+		proctest.Until(t, "outcomes keep up", func() bool { return outcomes.count() > i-underWay })
 		ttl := ""
 		if i%3 == 0 {
 			ttl = `,"ttl":"60s"`
@@ -48,7 +49,7 @@ func TestTenThousandCommandsThroughMosquitto(t *testing.T) {
 		body := fmt.Sprintf(`{"id":"c%d","set":{"power":%v}%s}`, i, i%2 == 0, ttl)
 		listen.Publish(topic, 1, false, body)
 	}
-	until(t, "every command has an outcome", func() bool { return outcomes.count() >= commands })
+	proctest.Until(t, "every command has an outcome", func() bool { return outcomes.count() >= commands })
 	stop()
 
 	tally := map[string]int{}

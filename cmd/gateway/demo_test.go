@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // The first thing that a new user sees: what runs, where to look, what to try;
@@ -18,8 +18,8 @@ func TestDemo(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer func() { _ = taken.Close() }()
-	mqtt, https := freeAddr(t), freeAddr(t)
-	out := &transcript.Buffer{}
+	mqtt, https := proctest.FreeAddress(t), proctest.FreeAddress(t)
+	out := &proctest.Transcript{}
 	cmd := exec.Command(program(t, "gateway"), "demo",
 		"--listen.http", taken.Addr().String(), "--listen.https", https, "--mqtt.listen", mqtt)
 	cmd.Stdout, cmd.Stderr = out, out
@@ -27,7 +27,7 @@ func TestDemo(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	until(t, "the demo says how it ends", func() bool { return strings.Contains(out.String(), "Ctrl-C ends it.") })
+	proctest.Until(t, "the demo says how it ends", func() bool { return strings.Contains(out.String(), "Ctrl-C ends it.") })
 	for _, part := range []string{
 		"listen.http: " + taken.Addr().String() + " is taken, so this demo uses 127.0.0.1:",
 		"10 devices", "wss://" + https + "/device", "mosquitto_sub", "mosquitto_pub", "watch --data",

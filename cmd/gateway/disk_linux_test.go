@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -56,7 +57,7 @@ func TestAHomeWhoseDiskFails(t *testing.T) {
 	o.wait("hearthgate/bridge/health", has(`"in_memory":true`))
 	o.wait(power, is("ON")) // what was said meanwhile
 	o.wait("hearthgate/bridge/event", has("in memory only"))
-	until(t, "the lamp is back", func() bool { return lamp.Stats().Sessions == 2 })
+	proctest.Until(t, "the lamp is back", func() bool { return lamp.Stats().Sessions == 2 })
 	lamp.Report(protocol.Record{Name: "power", Value: protocol.Bool(false)})
 	o.wait(power, is("OFF"))
 	o.publish("hearthgate/device/kitchen/command", `{"id":"live","set":{"power":true}}`, false)
@@ -79,7 +80,7 @@ func TestAHomeWhoseDiskFails(t *testing.T) {
 
 	s.breakDisk(false)
 	o.wait("hearthgate/bridge/health", func(text string) bool { return strings.Contains(text, `"ok":true`) })
-	until(t, "everything of the lamp is stored", func() bool { return lamp.Pending() == 0 })
+	proctest.Until(t, "everything of the lamp is stored", func() bool { return lamp.Pending() == 0 })
 	must(t, sim.Process.Signal(os.Interrupt))
 	if err := sim.Wait(); err != nil {
 		t.Errorf("the simulator: %v\n%s", err, ledger.String())

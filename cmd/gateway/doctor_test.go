@@ -4,6 +4,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // Doctor tells of a broker that is not the gateway's own: before the start that
@@ -15,7 +17,7 @@ func TestDoctorLooksAtWhatRuns(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer func() { _ = taken.Close() }()
-	settings := []string{"doctor", "--listen.https", taken.Addr().String(), "--listen.http", freeAddr(t), "--mqtt.listen", ""}
+	settings := []string{"doctor", "--listen.https", taken.Addr().String(), "--listen.http", proctest.FreeAddress(t), "--mqtt.listen", ""}
 
 	out, err := s.hearthgate(settings...)
 	if err == nil || !strings.Contains(out, "gateway      is not running") || !strings.Contains(out, "BAD  listen.https "+taken.Addr().String()) ||
@@ -37,7 +39,7 @@ func TestDoctorLooksAtWhatRuns(t *testing.T) {
 }
 
 func TestDoctorLooksAtTheBroker(t *testing.T) {
-	addr := freeAddr(t)
+	addr := proctest.FreeAddress(t)
 	s := newServed(t, "--mqtt.broker", "mqtt://"+addr)
 	doctor := func() string {
 		out, _ := s.hearthgate("doctor", "--mqtt.broker", "mqtt://"+addr, "--listen.http", s.http, "--listen.https", s.https)
@@ -47,7 +49,7 @@ func TestDoctorLooksAtTheBroker(t *testing.T) {
 		t.Error(out)
 	}
 	s.start()
-	until(t, "the bridge has tried", func() bool { return strings.Contains(doctor(), "connection refused: look at mqtt.broker") })
+	proctest.Until(t, "the bridge has tried", func() bool { return strings.Contains(doctor(), "connection refused: look at mqtt.broker") })
 	s.kill(9)
 
 	l, err := net.Listen("tcp", addr)

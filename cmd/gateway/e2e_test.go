@@ -18,7 +18,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // programs is where the two real binaries are built for the stories that need
@@ -66,29 +66,6 @@ func program(t *testing.T, name string) string {
 	return filepath.Join(programs.dir, name)
 }
 
-// until waits for something that another process does. It polls, because there
-// is nothing to wait on, and fails after a time that no healthy machine needs.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	end := time.Now().Add(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(end) {
-			t.Fatalf("it did not happen: %s", what)
-		}
-		<-tick.C
-	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -103,7 +80,7 @@ type served struct {
 	https, http, mqtt string
 	args              []string
 	cmd               *exec.Cmd
-	log               *transcript.Buffer
+	log               *proctest.Transcript
 	ended             chan struct{}
 }
 
@@ -112,7 +89,7 @@ func newServed(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := &served{
 		t: t, data: filepath.Join(t.TempDir(), "data"),
-		https: freeAddr(t), http: freeAddr(t), mqtt: freeAddr(t), args: args,
+		https: proctest.FreeAddress(t), http: proctest.FreeAddress(t), mqtt: proctest.FreeAddress(t), args: args,
 	}
 	t.Cleanup(func() {
 		s.kill(syscall.SIGKILL)
@@ -120,7 +97,7 @@ func newServed(t *testing.T, args ...string) *served {
 			t.Logf("what the gateway said:\n%s", s.log)
 		}
 	})
-	s.log = &transcript.Buffer{}
+	s.log = &proctest.Transcript{}
 	return s
 }
 
@@ -135,7 +112,7 @@ func (s *served) start() *served {
 	must(s.t, s.cmd.Start())
 	s.ended = make(chan struct{})
 	go func(c *exec.Cmd, ended chan struct{}) { _ = c.Wait(); close(ended) }(s.cmd, s.ended)
-	until(s.t, "the gateway answers", func() bool {
+	proctest.Until(s.t, "the gateway answers", func() bool {
 		select {
 		case <-s.ended:
 			s.t.Fatalf("the gateway ended: %s", s.log)
@@ -200,7 +177,7 @@ type mosquitto struct {
 
 func newMosquitto(t *testing.T, settings ...string) *mosquitto {
 	t.Helper()
-	m := &mosquitto{t: t, addr: freeAddr(t), conf: filepath.Join(t.TempDir(), "mosquitto.conf")}
+	m := &mosquitto{t: t, addr: proctest.FreeAddress(t), conf: filepath.Join(t.TempDir(), "mosquitto.conf")}
 	_, port, _ := net.SplitHostPort(m.addr)
 	lines := append([]string{"listener " + port + " 127.0.0.1", "allow_anonymous true", "user root"}, settings...)
 	must(t, os.WriteFile(m.conf, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
@@ -218,7 +195,7 @@ func (m *mosquitto) start() *mosquitto {
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatalf("mosquitto is needed for this test (make test installs it): %v", err)
 	}
-	until(m.t, "mosquitto answers", func() bool {
+	proctest.Until(m.t, "mosquitto answers", func() bool {
 		c, err := net.Dial("tcp", m.addr)
 		if err == nil {
 			_ = c.Close()
@@ -294,7 +271,7 @@ func (o *observer) newest(topic string) string {
 func (o *observer) wait(topic string, ok func(text string) bool) string {
 	o.t.Helper()
 	var text string
-	until(o.t, "a message on "+topic, func() bool {
+	proctest.Until(o.t, "a message on "+topic, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		last, known := o.last[topic]

@@ -16,7 +16,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // Real sensor data is replayed at full speed while the broker and the gateway
@@ -45,7 +45,7 @@ func TestReplayThroughKillsOfBrokerAndGateway(t *testing.T) {
 		rows += sim.rows
 	}
 	for i := range 4 { // broker, gateway, broker, gateway
-		until(t, fmt.Sprintf("part %d of the stream", i+1), func() bool { return seen.count() > rows*(i+1)/6 })
+		proctest.Until(t, fmt.Sprintf("part %d of the stream", i+1), func() bool { return seen.count() > rows*(i+1)/6 })
 		if i%2 == 0 {
 			cable.pull()
 			seen.drain(m)
@@ -64,7 +64,7 @@ func TestReplayThroughKillsOfBrokerAndGateway(t *testing.T) {
 		}
 		compareExport(t, s, id, sim)
 	}
-	until(t, "the stream has everything", func() bool { return seen.complete(sims) })
+	proctest.Until(t, "the stream has everything", func() bool { return seen.complete(sims) })
 	seen.check(t, sims)
 	if t.Failed() {
 		t.Log(s.mustRun("cursor", "list"), s.mustRun("status"))
@@ -89,14 +89,14 @@ func csvFiles(t *testing.T) []string {
 type replay struct {
 	file    string
 	cmd     *exec.Cmd
-	log     *transcript.Buffer
+	log     *proctest.Transcript
 	columns map[string][]float64 // in the order of the rows
 	rows    int
 }
 
 func (s *served) replay(file, token, api string) *replay {
 	s.t.Helper()
-	r := &replay{file: file, log: &transcript.Buffer{}}
+	r := &replay{file: file, log: &proctest.Transcript{}}
 	r.cmd = exec.Command(program(s.t, "device-sim"), "--url", "ws://"+s.http+"/device", "--token", token,
 		"--csv", file, "--speed", "max", "--verify", "--api", "http://"+s.http, "--api-token", api)
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
@@ -195,7 +195,7 @@ func (w *streamWatcher) mark() {
 	// something that it published is not confirmed.
 	other := observeWith(w.t, w.broker, func(paho.Client, paho.Message) {})
 	defer other.Disconnect(0)
-	until(w.t, "the marker comes back", func() bool {
+	proctest.Until(w.t, "the marker comes back", func() bool {
 		if w.client.IsConnectionOpen() {
 			other.Publish("test/marker", 1, false, marker).WaitTimeout(time.Second)
 		}

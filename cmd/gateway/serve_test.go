@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/client"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -207,7 +208,7 @@ func TestNobodyIsOnlineWhileTheGatewayIsDown(t *testing.T) {
 	conn, err := client.Dial(t.Context(), client.Options{URL: "ws://" + s.http + "/device", Token: token})
 	must(t, err)
 	defer conn.Close()
-	until(t, "it is online", func() bool { return strings.Contains(s.mustRun("device", "list"), "online") })
+	proctest.Until(t, "it is online", func() bool { return strings.Contains(s.mustRun("device", "list"), "online") })
 	s.kill(syscall.SIGKILL)
 	if out := s.mustRun("device", "list"); strings.Contains(out, "online") || !strings.Contains(out, "unknown") {
 		t.Error(out)

@@ -20,7 +20,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/hearthgate/hearthgate/client"
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 	"github.com/hearthgate/hearthgate/protocol"
 )
 
@@ -30,7 +30,7 @@ type board struct {
 	data  string
 	https string
 	mqtt  string
-	log   transcript.Buffer
+	log   proctest.Transcript
 	ended chan error
 }
 
@@ -62,8 +62,8 @@ func start(t *testing.T, run func(args ...string) *exec.Cmd) *board {
 
 // startIn does so with a data directory that may be there already.
 func startIn(t *testing.T, data string, run func(args ...string) *exec.Cmd) *board {
-	b := &board{run: run, data: data, https: freePort(t), mqtt: freePort(t), ended: make(chan error, 1)}
-	serve := run("serve", "--data", b.data, "--listen.https", b.https, "--listen.http", freePort(t), "--mqtt.listen", b.mqtt)
+	b := &board{run: run, data: data, https: proctest.FreeAddress(t), mqtt: proctest.FreeAddress(t), ended: make(chan error, 1)}
+	serve := run("serve", "--data", b.data, "--listen.https", b.https, "--listen.http", proctest.FreeAddress(t), "--mqtt.listen", b.mqtt)
 	serve.Stdout, serve.Stderr = &b.log, &b.log
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
@@ -90,15 +90,6 @@ func startIn(t *testing.T, data string, run func(args ...string) *exec.Cmd) *boa
 	b.await(t, b.https)
 	b.await(t, b.mqtt)
 	return b
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (b *board) await(t *testing.T, address string) {

@@ -15,7 +15,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"go.uber.org/goleak"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,9 +39,9 @@ func (a accounts) MQTTUsers() (names []string) {
 }
 
 // start runs a broker with the account ann on a free port.
-func start(t testing.TB) (*Broker, *transcript.Buffer) {
+func start(t testing.TB) (*Broker, *proctest.Transcript) {
 	t.Helper()
-	log := &transcript.Buffer{}
+	log := &proctest.Transcript{}
 	b, err := New(Options{
 		Listen:   "127.0.0.1:0",
 		Accounts: accounts{"ann": "secret", "bob": "other"},

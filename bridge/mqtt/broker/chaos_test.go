@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // Many clients do everything at once, with few client ids so that they push each
@@ -129,7 +129,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add([]byte(hello5 + packet(0x82, []byte(num16(1)+"\x02\x0b\x01"+str("$share/g/+")+"\x01"+str("#")+"\x2e")) + packet(0x33, []byte(str("a")+num16(1)+"\x00x"))))
 	f.Add([]byte(hello5 + packet(0x34, []byte(str("a")+num16(1)+"\x00x")) + "\x62\x02\x00\x01\x50\x02\x00\x01\x70\x02\x00\x01" + packet(0xe0, []byte("\x04\x05\x11"+num32(0)))))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		log := &transcript.Buffer{}
+		log := &proctest.Transcript{}
 		b, err := New(Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
-	"github.com/hearthgate/hearthgate/internal/transcript"
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 const greeting = "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00" // CONNECT, MQTT 3.1.1, no id
@@ -395,7 +395,7 @@ func (t *trap) CheckMQTTUser(name, password string) bool {
 
 // A mistake of ours costs the client that found it, and nobody else.
 func TestWhoMakesTheBrokerStumbleIsAlone(t *testing.T) {
-	log := &transcript.Buffer{}
+	log := &proctest.Transcript{}
 	b, err := New(Options{
 		Listen:   "127.0.0.1:0",
 		Log:      slog.New(slog.NewTextHandler(log, nil)),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/hearthgate/hearthgate/store/chunk"
@@ -183,6 +184,9 @@ func (s *Store) Rows(ctx context.Context, device, name string, from, to time.Tim
 
 func readRows(ctx context.Context, r *history.Reader, q history.Query, level Level) (rows []Row) {
 	for row := range r.Rows(q, level) {
+		if len(rows) == cap(rows) { // append alone grows by a quarter: a year would be copied five times
+			rows = slices.Grow(rows, max(64, len(rows)))
+		}
 		if rows = append(rows, row); len(rows)%1024 == 0 && ctx.Err() != nil {
 			break
 		}

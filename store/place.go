@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 
 	"github.com/hearthgate/hearthgate/store/segment"
@@ -27,12 +28,26 @@ func (s *Store) openLog() error {
 			return err
 		}
 		open = s.openBucket
+	} else if err := s.mendEpoch(); err != nil {
+		return err
 	}
 	if err := open(s.seal.record, s.replayRecord); err != nil {
 		return err
 	}
 	s.words.resume(s.file.damaged.Load() > 0) // of the database, too
 	return nil
+}
+
+// mendEpoch finds the log's files again when a bit of their epoch flipped in meta,
+// which carries no checksum: they would all be of another log.
+func (s *Store) mendEpoch() error {
+	epoch, ok := segment.Epoch(s.fs, s.logEpoch)
+	if !ok || bits.OnesCount64(epoch^s.logEpoch) != 1 {
+		return nil
+	}
+	s.file.damage("the epoch of the log in meta", fmt.Errorf("it says %016x, the log's files %016x", s.logEpoch, epoch))
+	s.logEpoch = epoch
+	return s.file.update(func(tx *bolt.Tx) error { return putLogEpoch(tx, epoch) })
 }
 
 // settleLog lets go of what nobody needs of the log, and moves it to where it is

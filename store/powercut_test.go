@@ -166,14 +166,15 @@ func record(t *testing.T, course course) (disk *segmenttest.Disk, sc *script) {
 			}
 			slow := s.Cursors()[1].Pos
 			for c := range course.commits / len(course.places) {
-				broken.Store(c%60 == 30 && place == store.Files)
-				if course.budget > 0 && place == store.Files { // at times half of it is not sealed
-					s.SetDatabaseFault(unless(c%60/10 != 4 || c%70 == 60))
+				broken.Store(c%60 == 40 && place == store.Files) // with one step: what comes behind it would be in memory only
+				unsealed := c%60/5 == 9 && c%70 != 60
+				if course.budget > 0 && place == store.Files { // at times half of it is not sealed, and never so much that commits wait
+					s.SetDatabaseFault(unless(!unsealed))
 				}
 				for range 1 + c%4 {
 					st := next(len(sc.steps))
 					sc.steps = append(sc.steps, st)
-					if len(sc.steps)%50 == 0 && run == 0 {
+					if len(sc.steps)%50 == 0 && run == 0 && !unsealed {
 						failing.Store(int32(1 + c%2))
 					}
 					if err := sc.ask(s, table, st, told); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
+	bolt "go.etcd.io/bbolt"
 )
 
 // What the store finds that is not of its making: a disk with a bad place, files of
@@ -205,5 +206,43 @@ func TestAnOldDatabaseBesideNewerFiles(t *testing.T) {
 			t.Errorf("head %d", s.Head())
 		}
 		end(t, s)
+	}
+}
+
+// A bit of the log's epoch flips in the database: the log's files are ours all the
+// same, now and at the next start.
+func TestABitFlipsInTheLogsEpoch(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.OpenUnsealed(store.Options{Dir: dir, Commit: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(20) {
+		sayNow(t, s, "a", seq+1)
+	}
+	s.SetDatabaseFault(nil)
+	err = store.Update(s, "meta", func(b *bolt.Bucket) error {
+		epoch := bytes.Clone(b.Get([]byte("log")))
+		epoch[3] ^= 4
+		return b.Put([]byte("log"), epoch)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetDatabaseFault(func() error { return syscall.ENOSPC })
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for start := range 2 {
+		s = open(t, store.Options{Dir: dir, Commit: 0})
+		if got := s.Hello("a", []protocol.Boot{{1}})[0]; got != 20 || s.Head() != 20 {
+			t.Errorf("settled %d, head %d", got, s.Head())
+		}
+		if damaged := s.Health().Damaged; (damaged > 0) != (start == 0) {
+			t.Errorf("start %d: %d damaged", start, damaged)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

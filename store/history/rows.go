@@ -238,9 +238,13 @@ func coarsen(rows []rollup.Row, level Level, before protocol.Value) []rollup.Row
 	return rows
 }
 
-// isCounter decides what kind of rows a day of the series has.
+// isCounter decides what kind of rows a day of the series has. Where there is no row
+// of the day there are no shorter ones, whose month would be decoded for nothing.
 func (w *walker) isCounter(d day) bool {
-	for l := FiveMinutes; l <= Days; l++ {
+	for l := Days; l >= FiveMinutes; l-- {
+		if l < Days && len(w.stored(Days, d)) == 0 && !w.kept[Days].broken {
+			break
+		}
 		if counter, known := meaning(w.stored(l, d)); known {
 			return counter
 		}

@@ -161,6 +161,13 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(b[:len(b)-4])
 	}
+	for _, frames := range examples {
+		b, err := chunk.Encode(frames)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[:len(b)-4])
+	}
 	for _, home := range homes {
 		b, err := chunk.Encode(load(f, home.file)[:100])
 		if err != nil {

@@ -74,6 +74,13 @@ func (f *file) open() (err error) {
 	if err != nil {
 		return err
 	}
+	s, err := shapeOf(db, f.path)
+	if err == nil {
+		err = s.err()
+	}
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
 	// Small files grow in small steps, so that the limit is not passed at once.
 	db.AllocSize = min(db.AllocSize, max(1<<20, f.options.MaxSize/64))
 	f.mu.Lock()

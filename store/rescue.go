@@ -30,6 +30,9 @@ type rescued struct {
 // in it what is nowhere else.
 func rescue(path string) (r rescued) {
 	r.buckets = map[string]map[string][]byte{}
+	if err := guarded(func() error { return mendShape(path) }); err != nil {
+		return r
+	}
 	_ = guarded(func() error {
 		db, err := openBolt(path, bolt.Options{ReadOnly: true, Timeout: lockWait})
 		if err != nil {

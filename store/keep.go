@@ -43,6 +43,7 @@ type KeepRow struct {
 // keeping is the sealer's part in the history.
 type keeping struct {
 	*history.Keeper
+	ages  ages
 	merge time.Time // when days are merged next
 	busy  bool      // in the middle of a walk
 }
@@ -77,6 +78,7 @@ func (s *Store) keepHistory(now time.Time) (again time.Duration) {
 	if !k.busy {
 		k.Keeper = s.keeper()
 	}
+	now = s.age(now)
 	var more bool
 	err := s.file.update(func(tx *bolt.Tx) (err error) {
 		if !now.Before(k.merge) {
@@ -84,6 +86,9 @@ func (s *Store) keepHistory(now time.Time) (again time.Duration) {
 		}
 		if !more && err == nil {
 			_, more, err = k.Retain(tx, now, retainAtOnce)
+		}
+		if !more && err == nil && !now.Before(k.merge) {
+			err = putClock(tx, now)
 		}
 		return err
 	})

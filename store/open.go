@@ -334,6 +334,7 @@ func (s *Store) loadSealed(tx *bolt.Tx) error {
 	}
 	s.seal.pos, s.seal.record, s.seal.read = pos, record, record
 	s.seal.end = getEnd(tx)
+	s.seal.keep.ages.last = getClock(tx)
 	s.committer.next = pos + 1
 	s.committer.sealedSince = time.Now()
 	s.tails.sealed, s.tails.unsealed = pos, nil

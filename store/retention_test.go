@@ -1,10 +1,13 @@
 package store_test
 
 import (
+	"bytes"
 	"flag"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +91,45 @@ func TestSixtyDaysOfAHomeThatKeepsThirty(t *testing.T) {
 		end(t, s)
 	})
 	sameIn32Bits(t, dir)
+}
+
+// A start with a clock that is ten years ahead, as after a wrong answer of a time
+// server, takes nothing away; a clock that stays so for a day is believed.
+func TestAClockFarAheadTakesNothingAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const day = 24 * time.Hour
+		time.Sleep(time.Until(june))
+		var log bytes.Buffer
+		h := &storetest.Home{Devices: 1, Every: time.Hour}
+		o := store.Options{Dir: memoryDir(t), Commit: -1, Retain: 14 * day, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		kept := func(s *store.Store) int {
+			all, err := s.History(t.Context(), storetest.HomeDevice(0), "temperature", june, june.Add(2*day), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(all)
+		}
+		s := open(t, o)
+		h.Live(t, s, 0, june, june.Add(day))
+		time.Sleep(2 * day)
+		want := kept(s)
+		end(t, s)
+
+		time.Sleep(10 * 365 * day)
+		s = open(t, o)
+		time.Sleep(5 * time.Hour)
+		if n := kept(s); n != want || want == 0 {
+			t.Errorf("%d samples of %d are left", n, want)
+		}
+		if n := s.Health().ClockDoubts; n != 1 || strings.Count(log.String(), "far ahead") != 1 {
+			t.Errorf("the clock was doubted %d times; the log has\n%s", n, &log)
+		}
+		time.Sleep(day)
+		if n := kept(s); n != 0 {
+			t.Errorf("%d samples are left of ten years ago", n)
+		}
+		end(t, s)
+	})
 }
 
 // rightRows recomputes rows from the samples.

@@ -249,6 +249,8 @@ type Health struct {
 	Dropped   uint64    // samples and rows removed because the space was used up, since start
 	Damaged   uint64    // records and values that could not be read, since start
 
+	ClockDoubts uint64 // times since start that the clock was too far ahead to remove history by it
+
 	InMemory      bool      // nothing was committed for ten seconds: working in memory only
 	InMemorySince time.Time // zero = it is not
 	InMemoryOnly  uint64    // entries, since start, that were never on disk unless their device sent them again

@@ -17,6 +17,10 @@ import (
 // pageBytes is about how many bytes of records are in a page.
 const pageBytes = 1 << 20
 
+// mostMissing is above how many records can be damaged, or let go of while they were
+// copied: what the log's budget holds of the smallest.
+const mostMissing = logBudget >> 9
+
 // Log calls f with pages of the records of the log, oldest first, that some reader
 // had not read when the copy was made. With the log in the database there are none:
 // there they are part of that.
@@ -115,6 +119,8 @@ type unpacking struct {
 	epoch uint64
 	log   *segment.Log // nil: nothing came yet
 	end   segment.End
+
+	missing uint64 // records
 }
 
 func (p *unpacking) all(pages iter.Seq2[[]byte, error]) (err error) {
@@ -155,12 +161,18 @@ func (p *unpacking) page(page []byte) error {
 
 func (p *unpacking) record(number uint64, payload []byte) (err error) {
 	if p.log == nil {
+		if number == 0 {
+			return errDamaged
+		}
 		o := segment.Options{FS: p.fs, Epoch: p.epoch, Budget: 1 << 50}
 		if p.log, err = segment.Open(o, number-1, func(uint64, []byte) error { return nil }); err != nil {
 			return err
 		}
 	}
 	if number < p.log.Next() {
+		return errDamaged
+	}
+	if p.missing += number - p.log.Next(); p.missing > mostMissing {
 		return errDamaged
 	}
 	for p.log.Next() < number { // one that was damaged

@@ -3,7 +3,9 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"iter"
 	"os"
@@ -206,7 +208,14 @@ func TestADamagedCopyIsRefused(t *testing.T) {
 	end(t, s)
 	flipped := bytes.Clone(pages[0])
 	flipped[len(flipped)/2] ^= 1
-	for what, pages := range map[string][][]byte{"a bit": {flipped}, "an end": {pages[0][:len(pages[0])-1]}, "twice": {pages[0], pages[0]}} {
+	numbered := func(n uint64) []byte {
+		record := append(binary.BigEndian.AppendUint64(nil, n), 1, 0)
+		return append(binary.LittleEndian.AppendUint32(nil, crc32.Checksum(record, crc32.MakeTable(crc32.Castagnoli))), record...)
+	}
+	for what, pages := range map[string][][]byte{
+		"a bit": {flipped}, "an end": {pages[0][:len(pages[0])-1]}, "twice": {pages[0], pages[0]},
+		"no number": {numbered(0)}, "a number that would fill the disk": {numbered(1), numbered(1 << 20)},
+	} {
 		if _, err := store.Renew(dir, paged(pages)); err == nil {
 			t.Errorf("%s: it was taken", what)
 		}

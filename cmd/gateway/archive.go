@@ -20,8 +20,8 @@ import (
 )
 
 // A backup is a plain tar file, so that it can be opened without us: what it is,
-// the database, what of the log MQTT had not got yet, the CA, and the sums of all of them at the end, in the form that
-// sha256sum -c reads.
+// the database, what of the log MQTT had not got yet, the CA, and the sums of all of
+// them at the end, in the form that sha256sum -c reads.
 const (
 	manifestName  = "manifest.json"
 	databaseName  = "gateway.db"
@@ -146,7 +146,8 @@ func readArchive(path, dir string, by watching) (m manifest, err error) {
 		return m, err
 	}
 	defer func() { _ = f.Close() }()
-	if err := wholeTar(f); err != nil {
+	size, err := wholeTar(f)
+	if err != nil {
 		return m, err
 	}
 	if by.did == nil {
@@ -156,7 +157,7 @@ func readArchive(path, dir string, by watching) (m manifest, err error) {
 	if by.bar != nil {
 		from = by.bar.reader(f)
 	}
-	r := reading{dir: dir, did: by.did, sums: map[string]string{}}
+	r := reading{dir: dir, left: size, did: by.did, sums: map[string]string{}}
 	t := tar.NewReader(bufio.NewReaderSize(from, 64<<10))
 	for {
 		h, err := t.Next()
@@ -172,33 +173,35 @@ func readArchive(path, dir string, by watching) (m manifest, err error) {
 	}
 }
 
-// wholeTar looks at both ends: a tar file may lose its end without a word.
-func wholeTar(f *os.File) error {
+// wholeTar looks at both ends, as a tar file may lose its end without a word, and says
+// how large it is.
+func wholeTar(f *os.File) (size int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	begin, end := make([]byte, len(manifestName)+1), make([]byte, tarEnd)
 	if _, err := f.ReadAt(begin, 0); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return 0, err
 	}
 	if string(begin) != manifestName+"\x00" {
-		return errors.New("hearthgate backup did not make this file, or its beginning is damaged")
+		return 0, errors.New("hearthgate backup did not make this file, or its beginning is damaged")
 	}
 	if info.Size() >= tarEnd {
 		if _, err := f.ReadAt(end, info.Size()-tarEnd); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if info.Size()%512 != 0 || info.Size() < 2*tarEnd || !bytes.Equal(end, make([]byte, tarEnd)) {
-		return fmt.Errorf("it was cut short (%d bytes are left); use another backup", info.Size())
+		return 0, fmt.Errorf("it was cut short (%d bytes are left); use another backup", info.Size())
 	}
-	return nil
+	return info.Size(), nil
 }
 
 // reading is a backup that is being read.
 type reading struct {
 	dir      string // "" = is only checked
+	left     int64  // bytes that members may still have: a file with holes claims more than there are
 	did      func(what, name string)
 	sums     map[string]string
 	listed   []byte // SHA256SUMS
@@ -209,8 +212,9 @@ func (r *reading) member(h *tar.Header, from io.Reader) error {
 	if _, again := r.sums[h.Name]; again || h.Typeflag != tar.TypeReg || !memberName.MatchString(h.Name) || r.listed != nil {
 		return fmt.Errorf("%q does not belong there", h.Name)
 	}
+	r.left -= h.Size
 	page := strings.HasPrefix(h.Name, pagesName+"/")
-	if h.Name != databaseName && h.Size > 1<<20 && !(page && h.Size <= largestPage) {
+	if r.left < 0 || h.Name != databaseName && h.Size > 1<<20 && !(page && h.Size <= largestPage) {
 		return fmt.Errorf("%s is too large", h.Name)
 	}
 	sum := sha256.New()

@@ -66,7 +66,8 @@ func retainSet() *cobra.Command {
 		Long: `Keep the history of a device, a component (kitchen/desk) or a value of one
 (kitchen/desk/power) for another time than everything else. The longest name that
 fits counts. What is not said is as for everything; a level is kept at least as long
-as the finer ones. What is over then goes within the hour, and does not come back.`,
+as the finer ones. What is over then goes within the hour, samples by days and rows of five
+minutes by months, and does not come back.`,
 		Example: `  hearthgate retain set kitchen/motion --raw 7d
   hearthgate retain set meter --raw 365d --5m forever`,
 		Args: cobra.ExactArgs(1),

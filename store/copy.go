@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/hearthgate/hearthgate/store/octets"
 	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
@@ -146,10 +147,10 @@ func (p *unpacking) all(pages iter.Seq2[[]byte, error]) (err error) {
 }
 
 func (p *unpacking) page(page []byte) error {
-	for r := (byteReader{b: page}); len(r.b) > 0; {
-		head := r.take(8)
-		payload := r.bytes()
-		if r.bad {
+	for r := (octets.Reader{B: page}); len(r.B) > 0; {
+		head := r.Take(8)
+		payload := r.Section()
+		if r.Bad {
 			return errDamaged
 		}
 		if err := p.record(binary.BigEndian.Uint64(head), payload); err != nil {

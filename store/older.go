@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store/octets"
 )
 
 // What files of formats 1 and 2 had: blocks of entries in the bucket log, by the
@@ -86,13 +87,13 @@ func (r *olderReader) record(rec *protocol.Record, received int64) {
 
 // eachOlderPart takes a record of the log's files apart, in order.
 func eachOlderPart(payload []byte, f func(p *part) error) error {
-	r := byteReader{b: payload}
-	for len(r.b) > 0 {
+	r := octets.Reader{B: payload}
+	for len(r.B) > 0 {
 		var p part
-		if p.kind = r.byte(); p.kind == partEntries { // a block
-			p.pos = Position(r.uvarint())
-			block := r.bytes()
-			if r.bad {
+		if p.kind = r.Byte(); p.kind == partEntries { // a block
+			p.pos = Position(r.Uvarint())
+			block := r.Section()
+			if r.Bad {
 				return errDamaged
 			}
 			var err error
@@ -100,9 +101,9 @@ func eachOlderPart(payload []byte, f func(p *part) error) error {
 				return err
 			}
 		} else {
-			r.part(&p)
+			readPart(&r, &p)
 		}
-		if r.bad || p.kind == partWords {
+		if r.Bad || p.kind == partWords {
 			return errDamaged
 		}
 		if err := f(&p); err != nil {

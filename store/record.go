@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/store/octets"
 )
 
 // A commit is one record of the log: entries, changes to tables, cursors, and
@@ -133,28 +134,28 @@ func position(payload []byte) (Position, bool) {
 // each calls f for the parts, in order. Entries of several parts follow each
 // other.
 func (rr *recordReader) each(payload []byte, f func(p *part) error) error {
-	r := byteReader{b: payload}
-	if r.byte() != recordFormat {
+	r := octets.Reader{B: payload}
+	if r.Byte() != recordFormat {
 		return errDamaged
 	}
-	rr.pos = Position(r.uvarint())
-	rr.edition = r.uvarint()
-	received := r.varint()
+	rr.pos = Position(r.Uvarint())
+	rr.edition = r.Uvarint()
+	received := r.Varint()
 	rr.end = rr.pos
-	if r.bad || rr.pos == 0 {
+	if r.Bad || rr.pos == 0 {
 		return errDamaged
 	}
-	for len(r.b) > 0 {
+	for len(r.B) > 0 {
 		p := part{edition: rr.edition}
-		if p.kind = r.byte(); p.kind == partEntries {
-			er := entryReader{reader: reader{s: string(r.bytes())}, texts: rr.mean(rr.edition), only: rr.only}
+		if p.kind = r.Byte(); p.kind == partEntries {
+			er := entryReader{reader: reader{s: string(r.Section())}, texts: rr.mean(rr.edition), only: rr.only}
 			p.entries, rr.end, received = er.entries(rr.end, received)
 			rr.missing += er.missing
-			r.bad = r.bad || er.bad
+			r.Bad = r.Bad || er.bad
 		} else {
-			r.part(&p)
+			readPart(&r, &p)
 		}
-		if r.bad {
+		if r.Bad {
 			return errDamaged
 		}
 		if err := f(&p); err != nil {
@@ -165,79 +166,38 @@ func (rr *recordReader) each(payload []byte, f func(p *part) error) error {
 }
 
 // part reads what follows its kind, entries aside.
-func (r *byteReader) part(p *part) {
+func readPart(r *octets.Reader, p *part) {
 	switch p.kind {
 	case partRow:
-		p.name, p.key = string(r.bytes()), string(r.bytes())
-		p.value = r.bytes()
+		p.name, p.key = string(r.Section()), string(r.Section())
+		p.value = r.Section()
 	case partNoRow:
-		p.name, p.key = string(r.bytes()), string(r.bytes())
+		p.name, p.key = string(r.Section()), string(r.Section())
 	case partCursor:
-		p.name = string(r.bytes())
-		p.pos = Position(r.uvarint())
+		p.name = string(r.Section())
+		p.pos = Position(r.Uvarint())
 	case partNoCursor, partForgotten:
-		p.name = string(r.bytes())
+		p.name = string(r.Section())
 	case partBoots:
-		p.name = string(r.bytes())
-		for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		p.name = string(r.Section())
+		for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 			bt := boot{}
-			copy(bt.id[:], r.take(uint64(len(protocol.Boot{}))))
-			bt.last = r.uvarint()
+			copy(bt.id[:], r.Take(uint64(len(protocol.Boot{}))))
+			bt.last = r.Uvarint()
 			bt.durable, bt.staged = bt.last, bt.last
 			p.boots = append(p.boots, bt)
 		}
-		r.bad = r.bad || len(p.boots) > bootsRemembered
+		r.Bad = r.Bad || len(p.boots) > bootsRemembered
 	case partWords:
-		first, n := r.uvarint(), r.uvarint()
-		if r.bad = r.bad || first+n > mostWords || n > mostWords; r.bad {
+		first, n := r.Uvarint(), r.Uvarint()
+		if r.Bad = r.Bad || first+n > mostWords || n > mostWords; r.Bad {
 			return
 		}
 		p.number = uint32(first)
-		for ; n > 0 && !r.bad; n-- {
-			p.texts = append(p.texts, string(r.bytes()))
+		for ; n > 0 && !r.Bad; n-- {
+			p.texts = append(p.texts, string(r.Section()))
 		}
 	default:
-		r.bad = true
+		r.Bad = true
 	}
 }
-
-// byteReader is reader for bytes that are shared, not copied. Once something is
-// wrong it is bad and reads zeros.
-type byteReader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *byteReader) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	t := r.b[:n:n]
-	r.b = r.b[n:]
-	return t
-}
-
-func (r *byteReader) byte() byte {
-	if t := r.take(1); t != nil {
-		return t[0]
-	}
-	return 0
-}
-
-func (r *byteReader) uvarint() uint64 {
-	x, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-func (r *byteReader) varint() int64 {
-	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
-func (r *byteReader) bytes() []byte { return r.take(r.uvarint()) }

@@ -130,14 +130,14 @@ func (w *writer) residual(r int64, depth int) {
 func (d *decoder) readAdaptive(r *reader, y []int64, order int) bool {
 	middle := int64(0)
 	if order == 0 {
-		middle = r.varint()
+		middle = r.Varint()
 	}
-	depth := int(r.byte())
-	if r.bad || depth > 7 {
+	depth := int(r.Byte())
+	if r.Bad || depth > 7 {
 		return false
 	}
 	d.model.reset(len(y))
-	s := scanner{Decoder: rangecoder.NewDecoder(r.b), model: &d.model}
+	s := scanner{Decoder: rangecoder.NewDecoder(r.B), model: &d.model}
 	var h history
 	for i := 1; i < len(y); i++ {
 		h.hashContexts(&d.model)

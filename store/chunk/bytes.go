@@ -3,66 +3,30 @@ package chunk
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/hearthgate/hearthgate/store/octets"
 )
 
-// reader takes bytes apart. Once something is wrong it is bad and reads zeros;
-// it never panics.
-type reader struct {
-	b   []byte
-	bad bool
-}
+// reader takes a chunk apart.
+type reader struct{ octets.Reader }
 
-// take is the next n bytes, none if there are fewer.
-func (r *reader) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	t := r.b[:n:n]
-	r.b = r.b[n:]
-	return t
-}
-
-func (r *reader) byte() byte {
-	if t := r.take(1); t != nil {
-		return t[0]
-	}
-	return 0
-}
-
-func (r *reader) uvarint() uint64 {
-	x, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-func (r *reader) varint() int64 {
-	x := r.uvarint()
-	return int64(x>>1) ^ -int64(x&1)
-}
+func newReader(b []byte) reader { return reader{octets.Reader{B: b}} }
 
 // count is a number of things of which each takes at least one of the bytes
 // that are left, so that nobody allocates for a lie.
 func (r *reader) count() int {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
+	n := r.Uvarint()
+	if n > uint64(len(r.B)) {
+		r.Bad, r.B = true, nil
 		return 0
 	}
 	return int(n)
 }
 
-// section is bytes that say their length.
-func (r *reader) section() []byte { return r.take(r.uvarint()) }
-
-func (r *reader) text() string { return string(r.section()) }
+func (r *reader) text() string { return string(r.Section()) }
 
 func (r *reader) fixed(n int) (bits uint64) {
-	t := r.take(uint64(n))
+	t := r.Take(uint64(n))
 	for i := len(t) - 1; i >= 0; i-- {
 		bits = bits<<8 | uint64(t[i])
 	}

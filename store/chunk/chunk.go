@@ -128,41 +128,41 @@ func (c *Chunk) Len() (frames, records int) { return c.frames, c.records }
 
 // header reads everything up to the columns and cuts these apart.
 func (c *Chunk) header(b []byte) bool {
-	r := reader{b: b}
-	frames, records, series := r.uvarint(), r.uvarint(), r.uvarint()
-	if frames > MaxFrames || records > MaxRecords || series > MaxSeries || series > uint64(len(r.b)) {
+	r := newReader(b)
+	frames, records, series := r.Uvarint(), r.Uvarint(), r.Uvarint()
+	if frames > MaxFrames || records > MaxRecords || series > MaxSeries || series > uint64(len(r.B)) {
 		return false
 	}
 	c.frames, c.records = int(frames), int(records)
-	first := r.varint()
-	unit := r.uvarint()
-	last := first + int64(r.uvarint()*unit)
-	lengths := []uint64{r.uvarint(), r.uvarint()}
+	first := r.Varint()
+	unit := r.Uvarint()
+	last := first + int64(r.Uvarint()*unit)
+	lengths := []uint64{r.Uvarint(), r.Uvarint()}
 	c.series = make([]Series, series)
 	total, before := uint64(0), ""
 	for i := range c.series {
 		s := &c.series[i]
-		shared := r.uvarint()
+		shared := r.Uvarint()
 		if shared > uint64(len(before)) || uint64(len(before)) > maxName {
 			return false
 		}
 		s.Name = before[:shared] + r.text()
 		before = s.Name
-		n := r.uvarint()
+		n := r.Uvarint()
 		if n == 0 || n > records {
 			return false
 		}
 		total += n
 		s.Count = int(n)
-		s.First = first + int64(r.uvarint()*unit)
-		s.Last = last - int64(r.uvarint()*unit)
-		lengths = append(lengths, r.uvarint())
+		s.First = first + int64(r.Uvarint()*unit)
+		s.Last = last - int64(r.Uvarint()*unit)
+		lengths = append(lengths, r.Uvarint())
 	}
-	c.times, c.origins = r.take(lengths[0]), r.take(lengths[1])
+	c.times, c.origins = r.Take(lengths[0]), r.Take(lengths[1])
 	for _, n := range lengths[2:] {
-		c.columns = append(c.columns, r.take(n))
+		c.columns = append(c.columns, r.Take(n))
 	}
-	return !r.bad && len(r.b) == 0 && total == records
+	return !r.Bad && len(r.B) == 0 && total == records
 }
 
 // Samples is what one series said, in the order of the log, which need not be

@@ -227,10 +227,10 @@ func likelyMean(b []uint64, f []float64) (best ratio, ok bool) {
 
 // floats reads a column of n floats: their bits.
 func (d *decoder) floats(b []byte, n, width int) ([]uint64, bool) {
-	r := reader{b: b}
-	switch r.byte() {
+	r := newReader(b)
+	switch r.Byte() {
 	case formRaw:
-		v, ok := d.ints(r.b, n)
+		v, ok := d.ints(r.B, n)
 		return disordered(v, width), ok
 	case formRatio:
 		return d.readRatio(&r, n, width)
@@ -239,7 +239,7 @@ func (d *decoder) floats(b []byte, n, width int) ([]uint64, bool) {
 }
 
 func (d *decoder) readRatio(r *reader, n, width int) ([]uint64, bool) {
-	q, k, digits := r.uvarint(), r.byte(), r.byte()
+	q, k, digits := r.Uvarint(), r.Byte(), r.Byte()
 	if q == 0 || q > maxQ || k > maxExponent || digits > printed {
 		return nil, false
 	}
@@ -247,16 +247,16 @@ func (d *decoder) readRatio(r *reader, n, width int) ([]uint64, bool) {
 	except := make([]exception, r.count())
 	at := uint64(0)
 	for i := range except {
-		at += r.uvarint()
+		at += r.Uvarint()
 		if at >= uint64(n) || at > math.MaxInt32 {
 			return nil, false
 		}
 		except[i] = exception{int(at), r.fixed(width8(width))}
 	}
-	if r.bad {
+	if r.Bad {
 		return nil, false
 	}
-	v, ok := d.ints(r.b, n)
+	v, ok := d.ints(r.B, n)
 	if !ok {
 		return nil, false
 	}

@@ -192,13 +192,13 @@ func (d *decoder) column(b []byte, n int, nest bool) ([]int64, bool) {
 	if n == 0 {
 		return nil, true
 	}
-	r := reader{b: b}
-	method := r.byte()
-	first, step := r.varint(), uint64(0)
+	r := newReader(b)
+	method := r.Byte()
+	first, step := r.Varint(), uint64(0)
 	if method != methodConstant {
-		step = r.uvarint()
+		step = r.Uvarint()
 	}
-	if r.bad {
+	if r.Bad {
 		return nil, false
 	}
 	ok := true
@@ -228,12 +228,12 @@ func (d *decoder) column(b []byte, n int, nest bool) ([]int64, bool) {
 }
 
 func (d *decoder) readRuns(r *reader, y []int64) bool {
-	n := r.uvarint()
+	n := r.Uvarint()
 	if n == 0 || n > uint64(len(y)) {
 		return false
 	}
-	values, ok1 := d.column(r.section(), int(n), false)
-	starts, ok2 := d.column(r.b, int(n), false)
+	values, ok1 := d.column(r.Section(), int(n), false)
+	starts, ok2 := d.column(r.B, int(n), false)
 	if !ok1 || !ok2 || starts[0] != 0 {
 		return false
 	}
@@ -253,12 +253,12 @@ func (d *decoder) readRuns(r *reader, y []int64) bool {
 }
 
 func (d *decoder) readDictionary(r *reader, y []int64) bool {
-	n := r.uvarint()
+	n := r.Uvarint()
 	if n == 0 || n > uint64(len(y)) {
 		return false
 	}
-	table, ok1 := d.column(r.section(), int(n), false)
-	places, ok2 := d.column(r.b, len(y), false)
+	table, ok1 := d.column(r.Section(), int(n), false)
+	places, ok2 := d.column(r.B, len(y), false)
 	if !ok1 || !ok2 {
 		return false
 	}

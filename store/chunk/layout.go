@@ -153,8 +153,8 @@ func (c *Chunk) readMoments() (*moments, bool) {
 }
 
 func (c *Chunk) momentColumns(m *moments) (ok bool) {
-	r := reader{b: c.times}
-	if m.times, ok = c.decoder.ints(r.section(), c.frames); !ok {
+	r := newReader(c.times)
+	if m.times, ok = c.decoder.ints(r.Section(), c.frames); !ok {
 		return false
 	}
 	m.shapes = make([]shape, r.count())
@@ -163,7 +163,7 @@ func (c *Chunk) momentColumns(m *moments) (ok bool) {
 			return false
 		}
 	}
-	m.shape, ok = c.decoder.ints(r.b, c.frames)
+	m.shape, ok = c.decoder.ints(r.B, c.frames)
 	return ok && c.counts(m)
 }
 
@@ -171,7 +171,7 @@ func (c *Chunk) readShape(r *reader, s *shape) bool {
 	s.runs = make([]run, r.count())
 	next := int64(0)
 	for i := range s.runs {
-		series, more := next+r.varint(), r.uvarint()
+		series, more := next+r.Varint(), r.Uvarint()
 		if series < 0 || series >= int64(len(c.series)) || more >= uint64(c.records) {
 			return false
 		}
@@ -181,7 +181,7 @@ func (c *Chunk) readShape(r *reader, s *shape) bool {
 		}
 		next = series + 1
 	}
-	return !r.bad
+	return !r.Bad
 }
 
 // counts reports whether the frames have as many records of each series as the
@@ -215,8 +215,8 @@ type column struct {
 
 func (c *Chunk) column(i int) (col column, ok bool) {
 	n := c.series[i].Count
-	r := reader{b: c.columns[i]}
-	how := r.byte()
+	r := newReader(c.columns[i])
+	how := r.Byte()
 	if how > timesMask|manyMetas {
 		return col, false
 	}
@@ -227,8 +227,8 @@ func (c *Chunk) column(i int) (col column, ok bool) {
 	if col.times, ok = c.readTimes(&r, n, how&timesMask); !ok {
 		return col, false
 	}
-	col.values, ok = c.decoder.values(r.b, n)
-	return col, ok && !r.bad
+	col.values, ok = c.decoder.values(r.B, n)
+	return col, ok && !r.Bad
 }
 
 func (c *Chunk) readMetas(r *reader, col *column, n int, many bool) (ok bool) {
@@ -238,22 +238,22 @@ func (c *Chunk) readMetas(r *reader, col *column, n int, many bool) (ok bool) {
 	}
 	col.metas = make([]meta, count)
 	for i := range col.metas {
-		col.metas[i] = meta{flags: r.byte(), unit: r.text()}
+		col.metas[i] = meta{flags: r.Byte(), unit: r.text()}
 	}
 	if !many {
-		return !r.bad
+		return !r.Bad
 	}
-	if col.meta, ok = c.decoder.ints(r.section(), n); !ok {
+	if col.meta, ok = c.decoder.ints(r.Section(), n); !ok {
 		return false
 	}
-	return !r.bad && !slices.ContainsFunc(col.meta, func(m int64) bool { return uint64(m) >= uint64(count) })
+	return !r.Bad && !slices.ContainsFunc(col.meta, func(m int64) bool { return uint64(m) >= uint64(count) })
 }
 
 // readTimes is the series' times, or what they are after those of the frames.
 func (c *Chunk) readTimes(r *reader, n int, how byte) (times []int64, ok bool) {
 	switch how {
 	case timesOwn, timesOffsets:
-		return c.decoder.ints(r.section(), n)
+		return c.decoder.ints(r.Section(), n)
 	case timesShared:
 		return make([]int64, n), true
 	}

@@ -70,16 +70,16 @@ func (c *Chunk) readOrigins(m *moments) ([]Frame, bool) {
 	if n == 0 {
 		return nil, true
 	}
-	r := reader{b: c.origins}
+	r := newReader(c.origins)
 	d := &c.decoder
-	delays, ok1 := d.ints(r.section(), n)
-	count := r.uvarint()
-	if !ok1 || count > uint64(len(r.b))/8 {
+	delays, ok1 := d.ints(r.Section(), n)
+	count := r.Uvarint()
+	if !ok1 || count > uint64(len(r.B))/8 {
 		return nil, false
 	}
-	list := r.take(count * 8)
-	boots, ok1 := d.ints(r.section(), n)
-	origins, ok2 := d.ints(r.section(), n)
+	list := r.Take(count * 8)
+	boots, ok1 := d.ints(r.Section(), n)
+	origins, ok2 := d.ints(r.Section(), n)
 	if !ok1 || !ok2 {
 		return nil, false
 	}
@@ -92,7 +92,7 @@ func (c *Chunk) readOrigins(m *moments) ([]Frame, bool) {
 	}
 	seqs, ok1 := d.optional(&r, n-counts[originCommand])
 	commands, ok2 := d.optional(&r, n-counts[originSeq])
-	if !ok1 || !ok2 || r.bad {
+	if !ok1 || !ok2 || r.Bad {
 		return nil, false
 	}
 	last := make([]uint64, count)
@@ -117,5 +117,5 @@ func (d *decoder) optional(r *reader, n int) ([]int64, bool) {
 	if n == 0 {
 		return nil, true
 	}
-	return d.ints(r.section(), n)
+	return d.ints(r.Section(), n)
 }

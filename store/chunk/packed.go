@@ -75,12 +75,12 @@ func appendBits(b []byte, y []int64, from, to, order int, least int64, width int
 func readPacked(r *reader, y []int64, order int) bool {
 	for from := 1; from < len(y); from += blockLength {
 		block := y[from:min(from+blockLength, len(y))]
-		least, width := r.varint(), int(r.byte())
+		least, width := r.Varint(), int(r.Byte())
 		if width > 64 {
 			return false
 		}
-		b := r.take(uint64(len(block)*width+7) / 8)
-		if r.bad {
+		b := r.Take(uint64(len(block)*width+7) / 8)
+		if r.Bad {
 			return false
 		}
 		readBits(b, block, uint64(least), width)

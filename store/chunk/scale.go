@@ -117,22 +117,22 @@ func (s *Scale) Append(b []byte) []byte {
 
 // ReadScale is what Append wrote, and the bytes behind it.
 func ReadScale(b []byte) (s Scale, rest []byte, ok bool) {
-	r := reader{b: b}
-	s = Scale{kinds: r.byte(), ratio: makeRatio(64, 1, 0, 0)}
+	r := newReader(b)
+	s = Scale{kinds: r.Byte(), ratio: makeRatio(64, 1, 0, 0)}
 	switch {
-	case r.bad:
+	case r.Bad:
 		return s, nil, false
 	case s.kinds == kindsInteger:
-		return s, r.b, true
+		return s, r.B, true
 	case floatWidth(protocol.Kind(s.kinds)) == 0 && (s.kinds < kindsShortest64 || s.kinds > kindsMixed32):
 		return s, nil, false
 	}
-	q, k, digits := r.uvarint(), r.byte(), r.byte()
-	if r.bad || q == 0 || q > maxQ || k > maxExponent || digits > printed {
+	q, k, digits := r.Uvarint(), r.Byte(), r.Byte()
+	if r.Bad || q == 0 || q > maxQ || k > maxExponent || digits > printed {
 		return s, nil, false
 	}
 	s.ratio = makeRatio(s.width(), q, int(k), int(digits))
-	return s, r.b, true
+	return s, r.B, true
 }
 
 // Integer is about the integer whose float f is, or of the sum whose float f is.

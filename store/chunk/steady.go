@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/hearthgate/hearthgate/store/octets"
 )
 
 // Steady: times of what happens every so often, with the jitter of a network. A
@@ -58,22 +60,22 @@ func appendSteady(b []byte, y []int64) []byte {
 	b = binary.AppendVarint(b, rate)
 	k := riceBits(y, clock{rate, rate})
 	b = append(b, byte(k))
-	w := bitWriter{b: b}
+	w := octets.BitWriter{B: b}
 	c := clock{rate, rate}
 	for _, x := range y[1:] {
 		off := x - c.next()
 		z := zigzag(off)
 		if z>>k >= farAway {
-			w.write(0, farAway)
-			w.write(uint64(x), 64)
+			w.Write(0, farAway)
+			w.Write(uint64(x), 64)
 			c.jump(x)
 			continue
 		}
-		w.write(1<<(z>>k), int(z>>k)+1)
-		w.write(z, k)
+		w.Write(1<<(z>>k), int(z>>k)+1)
+		w.Write(z, k)
 		c.tell(off)
 	}
-	return w.finish()
+	return w.Finish()
 }
 
 // riceBits is how many bits of a distance are best written as they are.
@@ -105,11 +107,11 @@ func riceBits(y []int64, c clock) (best int) {
 func zigzag(x int64) uint64 { return uint64(x)<<1 ^ uint64(x>>63) }
 
 func readSteady(r *reader, y []int64) bool {
-	rate, k := r.varint(), uint(r.byte())
-	if r.bad || k > maxRice {
+	rate, k := r.Varint(), uint(r.Byte())
+	if r.Bad || k > maxRice {
 		return false
 	}
-	s := bitReader{b: r.b}
+	s := bitReader{b: r.B}
 	c := clock{rate, rate}
 	for i := 1; i < len(y); i++ {
 		window := s.peek()
@@ -127,37 +129,6 @@ func readSteady(r *reader, y []int64) bool {
 		c.tell(off)
 	}
 	return s.at <= 8*len(s.b)
-}
-
-// bitWriter writes the lowest bit first.
-type bitWriter struct {
-	b    []byte
-	last uint64
-	n    int // bits of last
-}
-
-// write appends the lower n bits of x.
-func (w *bitWriter) write(x uint64, n int) {
-	for n > 0 {
-		part := min(n, 64-w.n)
-		w.last |= x & (1<<part - 1) << w.n
-		w.n += part
-		if w.n == 64 {
-			w.b = binary.LittleEndian.AppendUint64(w.b, w.last)
-			w.last, w.n = 0, 0
-		}
-		x >>= part
-		n -= part
-	}
-}
-
-// finish pads to a byte.
-func (w *bitWriter) finish() []byte {
-	for ; w.n > 0; w.n -= 8 {
-		w.b = append(w.b, byte(w.last))
-		w.last >>= 8
-	}
-	return w.b
 }
 
 // bitReader reads zeros behind the end.

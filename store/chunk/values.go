@@ -229,8 +229,8 @@ func (d *decoder) values(b []byte, n int) ([]protocol.Value, bool) {
 }
 
 func (d *decoder) readWritten(b []byte, out []protocol.Value) bool {
-	r := reader{b: b}
-	kinds, ok := d.ints(r.section(), len(out))
+	r := newReader(b)
+	kinds, ok := d.ints(r.Section(), len(out))
 	if !ok {
 		return false
 	}
@@ -245,7 +245,7 @@ func (d *decoder) readWritten(b []byte, out []protocol.Value) bool {
 	for k, n := range counts {
 		if n > 0 {
 			of[k] = make([]protocol.Value, n)
-			if !d.readPayload(r.section(), of[k], protocol.Kind(k)) {
+			if !d.readPayload(r.Section(), of[k], protocol.Kind(k)) {
 				return false
 			}
 		}
@@ -278,15 +278,15 @@ func (d *decoder) readPayload(b []byte, out []protocol.Value, k protocol.Kind) b
 }
 
 func (d *decoder) readTexts(b []byte, out []protocol.Value) bool {
-	r := reader{b: b}
+	r := newReader(b)
 	distinct := make([]protocol.Value, r.count())
 	for i := range distinct {
 		distinct[i] = protocol.Text(r.text())
 	}
-	if r.bad {
+	if r.Bad {
 		return false
 	}
-	places, ok := d.ints(r.b, len(out))
+	places, ok := d.ints(r.B, len(out))
 	for i, p := range places {
 		if uint64(p) >= uint64(len(distinct)) {
 			return false

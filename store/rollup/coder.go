@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
+	"github.com/hearthgate/hearthgate/store/octets"
 	"github.com/hearthgate/hearthgate/store/rangecoder"
 )
 
@@ -46,11 +47,11 @@ const (
 
 // newReader reads a column of n rows.
 func newReader(n int, b []byte) (c *coder, ok bool) {
-	r := reader{b: b}
-	decisions := r.take(r.uvarint())
+	r := octets.Reader{B: b}
+	decisions := r.Take(r.Uvarint())
 	c = newCoder(n)
-	c.reading, c.decoder, c.noise = true, rangecoder.NewDecoder(decisions), noise{b: r.b}
-	return c, !r.bad
+	c.reading, c.decoder, c.noise = true, rangecoder.NewDecoder(decisions), noise{bits: r.B}
+	return c, !r.Bad
 }
 
 // appendTo appends what was written.
@@ -58,7 +59,7 @@ func (c *coder) appendTo(b []byte) []byte {
 	decisions := c.encoder.Finish()
 	b = binary.AppendUvarint(b, uint64(len(decisions)))
 	b = append(b, decisions...)
-	return append(b, c.noise.finish()...)
+	return append(b, c.noise.Finish()...)
 }
 
 // newCoder writes a column of n rows.
@@ -152,7 +153,7 @@ func (c *coder) bits(x uint64, n int) uint64 {
 	if c.reading {
 		return c.noise.read(n)
 	}
-	c.noise.write(x, n)
+	c.noise.Write(x, n)
 	return x & (1<<n - 1)
 }
 

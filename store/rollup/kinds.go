@@ -8,6 +8,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store/chunk"
+	"github.com/hearthgate/hearthgate/store/octets"
 )
 
 // likelyLong is what a row of decimals takes at most, in bytes, as a rule; of
@@ -133,17 +134,17 @@ func (f *form) append(b []byte) []byte {
 
 func readForm(b []byte, span time.Duration) (f form, rest []byte, ok bool) {
 	f = form{span: int64(span), kind: b[0]}
-	r := reader{b: b[1:]}
-	f.index = r.varint()
-	f.step = int64(r.uvarint())
+	r := octets.Reader{B: b[1:]}
+	f.index = r.Varint()
+	f.step = int64(r.Uvarint())
 	if f.kind != columnSwitch {
-		if f.scale, r.b, ok = chunk.ReadScale(r.b); !ok {
+		if f.scale, r.B, ok = chunk.ReadScale(r.B); !ok {
 			return f, nil, false
 		}
-		f.first = r.varint()
+		f.first = r.Varint()
 		f.readExceptions(&r)
 	}
-	return f, r.b, !r.bad && f.kind <= columnSwitch
+	return f, r.B, !r.Bad && f.kind <= columnSwitch
 }
 
 func (f *form) appendExceptions(b []byte) []byte {
@@ -157,22 +158,22 @@ func (f *form) appendExceptions(b []byte) []byte {
 	return b
 }
 
-func (f *form) readExceptions(r *reader) {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad = true
+func (f *form) readExceptions(r *octets.Reader) {
+	n := r.Uvarint()
+	if n > uint64(len(r.B)) {
+		r.Bad = true
 		return
 	}
 	f.except = make([]chunk.Exception, n)
 	at := uint64(0)
 	for i := range f.except {
-		at += r.uvarint()
+		at += r.Uvarint()
 		if at > 3*maxRows {
-			r.bad = true
+			r.Bad = true
 			return
 		}
 		f.except[i].At = int(at)
-		if b := r.take(8); b != nil {
+		if b := r.Take(8); b != nil {
 			f.except[i].Bits = binary.LittleEndian.Uint64(b)
 		}
 	}

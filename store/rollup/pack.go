@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/store/chunk"
+	"github.com/hearthgate/hearthgate/store/octets"
 )
 
 // Series is the rows of one series, in order.
@@ -97,39 +98,39 @@ func Open(b []byte, span time.Duration) ([]Column, error) {
 	if body[0] > version {
 		return nil, fmt.Errorf("%w (version %d)", chunk.ErrNewer, body[0])
 	}
-	r := reader{b: body[1:]}
-	columns := r.columns()
-	if body[0] != version || r.bad || len(r.b) > 0 {
+	r := octets.Reader{B: body[1:]}
+	columns := readColumns(&r)
+	if body[0] != version || r.Bad || len(r.B) > 0 {
 		return nil, chunk.ErrDamaged
 	}
 	return columns, nil
 }
 
-// columns reads what is behind the version.
-func (r *reader) columns() []Column {
-	n := r.uvarint()
-	if n > maxSeries || n > uint64(len(r.b)) {
-		r.bad = true
+// readColumns reads what is behind the version.
+func readColumns(r *octets.Reader) []Column {
+	n := r.Uvarint()
+	if n > maxSeries || n > uint64(len(r.B)) {
+		r.Bad = true
 		return nil
 	}
 	all, lengths := make([]Column, n), make([]uint64, n)
 	before := ""
 	for i := range all {
-		shared := r.uvarint()
+		shared := r.Uvarint()
 		if shared > uint64(len(before)) || len(before) > maxName {
-			r.bad = true
+			r.Bad = true
 			return nil
 		}
-		before = before[:shared] + string(r.take(r.uvarint()))
-		rows := r.uvarint()
+		before = before[:shared] + string(r.Take(r.Uvarint()))
+		rows := r.Uvarint()
 		if rows > maxRows {
-			r.bad = true
+			r.Bad = true
 			return nil
 		}
-		all[i], lengths[i] = Column{Name: before, Rows: int(rows)}, r.uvarint()
+		all[i], lengths[i] = Column{Name: before, Rows: int(rows)}, r.Uvarint()
 	}
 	for i := range all {
-		all[i].packed = r.take(lengths[i])
+		all[i].packed = r.Take(lengths[i])
 	}
 	return all
 }
@@ -166,34 +167,3 @@ func UnpackSeries(b []byte, name string, span time.Duration) ([]Row, error) {
 
 // isChunk tells rows that were packed before there was a version of their own.
 func isChunk(b []byte) bool { return len(b) > 0 && b[0] <= chunk.Version }
-
-// reader takes bytes apart. Once something is wrong it is bad and reads zeros.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	t := r.b[:n:n]
-	r.b = r.b[n:]
-	return t
-}
-
-func (r *reader) uvarint() uint64 {
-	x, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-func (r *reader) varint() int64 {
-	x := r.uvarint()
-	return int64(x>>1) ^ -int64(x&1)
-}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,15 +56,10 @@ func demo(c *cobra.Command) error {
 	if !c.Flags().Changed("log.level") {
 		cfg.LogLevel = "warn"
 	}
-	for name, addr := range map[string]*string{"listen.https": &cfg.ListenHTTPS, "listen.http": &cfg.ListenHTTP, "mqtt.listen": &cfg.MQTTListen} {
-		if err := moveToFree(out, name, addr); err != nil {
-			return err
-		}
-	}
 	tune()
 	log := newLog(os.Stderr, cfg)
-	g, err := open(cfg, log)
-	if err != nil {
+	var g *gateway
+	if err := settle(out, cfg, func() error { g, err = open(cfg, log); return err }); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(c.Context())
@@ -81,6 +77,21 @@ func demo(c *cobra.Command) error {
 	<-lived
 	fmt.Fprintln(out, "\n"+end)
 	return err
+}
+
+// settle opens where ports are free. One that another program takes between our
+// look and our opening is looked for again.
+func settle(out io.Writer, cfg *Config, open func() error) error {
+	for left := 10; ; left-- {
+		for name, addr := range map[string]*string{"listen.https": &cfg.ListenHTTPS, "listen.http": &cfg.ListenHTTP, "mqtt.listen": &cfg.MQTTListen} {
+			if err := moveToFree(out, name, addr); err != nil {
+				return err
+			}
+		}
+		if err := open(); left == 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+	}
 }
 
 func moveToFree(out io.Writer, name string, addr *string) error {

@@ -18,7 +18,7 @@ import (
 func listen(name, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s: %s is taken by another program; stop that one or set another address", name, addr)
+		return nil, fmt.Errorf("%s: %s is taken by another program; stop that one or set another address: %w", name, addr, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -167,10 +167,10 @@ func setTable(t *testing.T, title string) *kitchen {
 // leaveBehind makes the data of a gateway that does not run.
 func leaveBehind(t *testing.T, data string) {
 	t.Helper()
-	p := start(t, exec.Command(filepath.Join(bin, "hearthgate"), "serve", "--data", data,
+	p := proctest.Start(t, exec.Command(filepath.Join(bin, "hearthgate"), "serve", "--data", data,
 		"--listen.https", "127.0.0.1:0", "--listen.http", "", "--mqtt.listen", ""))
-	proctest.Until(t, "the gateway runs", func() bool { return strings.Contains(p.out.String(), "hearthgate is running") })
-	p.stop(syscall.SIGTERM)
+	p.Until("the gateway runs", func() bool { return strings.Contains(p.Said.String(), "hearthgate is running") })
+	p.Stop()
 }
 
 func (k *kitchen) write(name, text string) {

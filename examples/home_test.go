@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -53,55 +51,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func answers(addr string) bool {
-	c, err := net.Dial("tcp", addr)
-	if err == nil {
-		_ = c.Close()
-	}
-	return err == nil
-}
-
-// process is a program that runs until the test ends.
-type process struct {
-	cmd   *exec.Cmd
-	out   *proctest.Transcript
-	ended chan struct{}
-}
-
-func start(t *testing.T, cmd *exec.Cmd) *process {
-	t.Helper()
-	p := &process{cmd: cmd, out: &proctest.Transcript{}, ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = p.out, p.out
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%s: %v (make setup installs what the tests need)", cmd.Path, err)
-	}
-	go func() { _ = cmd.Wait(); close(p.ended) }()
-	t.Cleanup(func() {
-		p.stop(syscall.SIGKILL)
-		if t.Failed() {
-			t.Logf("what %s said:\n%s", filepath.Base(cmd.Path), p.out)
-		}
-	})
-	return p
-}
-
-func (p *process) stop(sig syscall.Signal) {
-	_ = p.cmd.Process.Signal(sig)
-	<-p.ended
-}
-
-func (p *process) running() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
-}
-
 // home is a running `hearthgate demo`: a gateway with ten simulated devices.
 type home struct {
-	*process
+	*proctest.Process
 	data, broker, http, https string
 }
 
@@ -115,30 +67,9 @@ func startHome(t *testing.T, args ...string) *home {
 	args = append([]string{
 		"demo", "--data", h.data, "--listen.http", h.http, "--listen.https", h.https, "--mqtt.listen", h.broker,
 	}, args...)
-	h.process = start(t, exec.Command(filepath.Join(bin, "hearthgate"), args...))
-	proctest.Until(t, "the demo is up", func() bool {
-		if !h.running() {
-			t.Fatalf("the demo ended: %s", h.out)
-		}
-		return strings.Contains(h.out.String(), "Ctrl-C ends it.")
-	})
+	h.Process = proctest.Start(t, exec.Command(filepath.Join(bin, "hearthgate"), args...))
+	h.Until("the demo is up", func() bool { return strings.Contains(h.Said.String(), "Ctrl-C ends it.") })
 	return h
-}
-
-// startMosquitto starts a real broker and returns its address.
-func startMosquitto(t *testing.T) string {
-	t.Helper()
-	addr := proctest.FreeAddress(t)
-	_, port, _ := net.SplitHostPort(addr)
-	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-	must(t, os.WriteFile(conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\nuser root\n"), 0o644))
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		path = "/usr/sbin/mosquitto"
-	}
-	start(t, exec.Command(path, "-c", conf))
-	proctest.Until(t, "mosquitto answers", func() bool { return answers(addr) })
-	return addr
 }
 
 // observer keeps what it hears, by topic and in order.

@@ -34,7 +34,7 @@ func TestNodeREDFlow(t *testing.T) {
 			if broker.own {
 				h = startHome(t)
 			} else {
-				addr := startMosquitto(t)
+				addr := proctest.StartMosquitto(t).Address
 				h = startHome(t, "--mqtt.broker", "mqtt://"+addr)
 				h.broker = addr
 			}
@@ -48,7 +48,7 @@ func TestNodeREDFlow(t *testing.T) {
 			if broker.own {
 				return // with the gateway its broker goes, which every MQTT node shows by itself
 			}
-			h.stop(syscall.SIGINT)
+			_ = h.End(syscall.SIGINT)
 			r.see(0, "status", "lamp", "gateway offline; was on, 70 %")
 		})
 	}
@@ -59,7 +59,7 @@ func TestNodeREDFlowWithoutGateway(t *testing.T) {
 	dir := nodeREDOrSkip(t)
 	t.Parallel()
 	const patience = "15000"
-	r := startNodeRED(t, dir, startMosquitto(t), func(n map[string]any) {
+	r := startNodeRED(t, dir, proctest.StartMosquitto(t).Address, func(n map[string]any) {
 		if code, ok := n["func"].(string); ok && n["name"] == "command" {
 			if !strings.Contains(code, patience) {
 				t.Errorf("the node that commands does not wait for %s ms", patience)
@@ -130,7 +130,7 @@ func nodeREDOrSkip(t *testing.T) string {
 // nodeRED is a Node-RED that runs the example flow.
 type nodeRED struct {
 	t   *testing.T
-	p   *process
+	p   *proctest.Process
 	api string
 	ids map[string]string // the name of a node → its id
 }
@@ -154,7 +154,7 @@ func startNodeRED(t *testing.T, dir, broker string, change func(node map[string]
 	_, port, _ := net.SplitHostPort(r.api)
 	cmd := exec.Command("node", filepath.Join(dir, "node_modules/node-red/red.js"), "--userDir", user, "--settings", settings)
 	cmd.Env = append(os.Environ(), "NODE_RED="+dir, "NODE_RED_PORT="+port)
-	r.p = start(t, cmd)
+	r.p = proctest.Start(t, cmd)
 	return r
 }
 
@@ -189,7 +189,7 @@ func (r *nodeRED) install(to, broker string, change func(node map[string]any)) {
 
 func (r *nodeRED) lines() []said {
 	var all []said
-	for line := range strings.Lines(r.p.out.String()) {
+	for line := range strings.Lines(r.p.Said.String()) {
 		var s said
 		if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &s) == nil {
 			all = append(all, s)
@@ -219,7 +219,7 @@ func (r *nodeRED) see(since int, kind, node, text string) {
 		r.t.Fatalf("no node has the name %q", node)
 	}
 	proctest.Until(r.t, kind+" of "+node+": "+text, func() bool {
-		if !r.p.running() {
+		if !r.p.Running() {
 			r.t.Fatal("Node-RED has ended")
 		}
 		for _, s := range r.lines()[since:] {

@@ -16,8 +16,8 @@ import (
 //	go test -run '^$' -bench ADayAway -benchtime 1x ./bridge/mqtt
 func BenchmarkADayAway(b *testing.B) {
 	b.Run("mosquitto", func(b *testing.B) {
-		m := startMosquitto(b, true, "")
-		benchADayAway(b, Options{Broker: "mqtt://" + m.addr}, m.dial, m.stop, m.start)
+		m := startMosquitto(b, true)
+		benchADayAway(b, Options{Broker: "mqtt://" + m.Address}, m.dial, m.Stop, m.Start)
 	})
 	b.Run("embedded", func(b *testing.B) {
 		br, err := broker.New(broker.Options{})

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,69 +20,17 @@ import (
 
 // mosquitto is a real broker in a process of its own.
 type mosquitto struct {
-	t       testing.TB
-	dir     string
-	addr    string
-	persist bool
-	extra   string
-	cmd     *exec.Cmd
+	*proctest.Mosquitto
+	t testing.TB
 }
 
-func startMosquitto(t testing.TB, persist bool, extra string) *mosquitto {
+// startMosquitto starts one, which may keep what it knows over a restart.
+func startMosquitto(t testing.TB, persist bool, settings ...string) *mosquitto {
 	t.Helper()
-	m := &mosquitto{t: t, dir: t.TempDir(), addr: proctest.FreeAddress(t), persist: persist, extra: extra}
-	m.start()
-	t.Cleanup(m.kill)
-	return m
-}
-
-func (m *mosquitto) start() {
-	m.t.Helper()
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
-			m.t.Fatal("mosquitto is needed for this test: apt install mosquitto (scripts/setup-tests.sh does)")
-		}
+	if persist {
+		settings = append(settings, "persistence true", "autosave_interval 1", "autosave_on_changes true")
 	}
-	_, port, _ := net.SplitHostPort(m.addr)
-	conf := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nuser root\n%s\n", port, m.extra)
-	if m.persist {
-		conf += "persistence true\nautosave_interval 1\nautosave_on_changes true\npersistence_location " + m.dir + "/\n"
-	}
-	file := filepath.Join(m.dir, "mosquitto.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		m.t.Fatal(err)
-	}
-	m.cmd = exec.Command(path, "-c", file)
-	m.cmd.Stderr = os.Stderr
-	if !testing.Verbose() {
-		m.cmd.Stderr = nil
-	}
-	if err := m.cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	eventually(m.t, "mosquitto listens", func() bool {
-		c, err := net.Dial("tcp", m.addr)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-}
-
-// kill ends the broker as a power cut would, stop as a service manager does.
-func (m *mosquitto) kill() {
-	if m.cmd != nil {
-		m.cmd.Process.Kill()
-		m.cmd.Wait()
-		m.cmd = nil
-	}
-}
-
-func (m *mosquitto) stop() {
-	m.cmd.Process.Signal(os.Interrupt)
-	m.cmd.Wait()
-	m.cmd = nil
+	return &mosquitto{proctest.StartMosquitto(t, settings...), t}
 }
 
 // patience is how long a test waits for something that should come at once.
@@ -314,11 +259,11 @@ var (
 )
 
 func TestStatesAndCommandsThroughMosquitto(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	h := newHome(t)
 	h.add("kitchen", thermometer, plug)
 	c := newClient(t, m.dial, "hearthgate/#", "homeassistant/#")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	c.expect("hearthgate/device/kitchen/availability", "offline")
 	c.expect("hearthgate/bridge/state", "online")
 	c.expectThat("discovery", func(x heard) bool { return x.topic == "homeassistant/device/hg_"+h.store.GatewayID()+"_kitchen/config" })
@@ -339,4 +284,4 @@ func TestStatesAndCommandsThroughMosquitto(t *testing.T) {
 	c.expect("hearthgate/bridge/state", "offline")
 }
 
-func (m *mosquitto) dial() (net.Conn, error) { return net.Dial("tcp", m.addr) }
+func (m *mosquitto) dial() (net.Conn, error) { return net.Dial("tcp", m.Address) }

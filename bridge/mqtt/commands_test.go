@@ -53,8 +53,8 @@ func embedded(t testing.TB) *broker.Broker {
 // brokers are what a bridge may talk to: how to, and how a client of the test does.
 var brokers = map[string]func(t testing.TB) (Options, func() (net.Conn, error)){
 	"mosquitto": func(t testing.TB) (Options, func() (net.Conn, error)) {
-		m := startMosquitto(t, false, "")
-		return Options{Broker: "mqtt://" + m.addr}, m.dial
+		m := startMosquitto(t, false)
+		return Options{Broker: "mqtt://" + m.Address}, m.dial
 	},
 	"embedded": func(t testing.TB) (Options, func() (net.Conn, error)) {
 		br := embedded(t)
@@ -124,10 +124,10 @@ func TestCommandsAndTheirOutcomes(t *testing.T) {
 }
 
 func TestUnknownDeviceIsAnswered(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	h := newHome(t)
 	c := newClient(t, m.dial, "hearthgate/device/+/result")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	c.publish("hearthgate/device/BAD/command", `{"id":"x","set":{"a":1}}`, false) // no id of a device: nowhere to answer
 	c.publish("hearthgate/device/nobody/command", `{"id":"y","set":{"a":1}}`, false)
@@ -138,13 +138,13 @@ func TestUnknownDeviceIsAnswered(t *testing.T) {
 }
 
 func TestRetainedCommandIsRefusedOnce(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	h := newHome(t)
 	h.add("lamp", plug)
 	h.plugIn("lamp")
 	c, events := newClient(t, m.dial, "hearthgate/device/lamp/#"), newClient(t, m.dial, "hearthgate/bridge/event")
 	c.publish("hearthgate/device/lamp/plug/set", "ON", true) // before the bridge is there
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	if got := c.result("lamp", ""); got["outcome"] != "invalid" || !strings.Contains(got["message"].(string), "retain") ||
 		!cmp.Equal(got["set"], map[string]any{"plug": true}) {
 		t.Errorf("%v", got)
@@ -164,19 +164,19 @@ func TestRetainedCommandIsRefusedOnce(t *testing.T) {
 }
 
 func TestOutcomesSurviveABrokerThatIsAway(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	h := newHome(t)
 	h.add("lamp", plug)
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	c := newClient(t, m.dial, "hearthgate/device/lamp/result")
 	c.publish("hearthgate/device/lamp/command", `{"id":"later","set":{"plug":true},"ttl":"1h"}`, false)
 	c.expectThat("waiting", func(x heard) bool { return strings.HasPrefix(x.payload, `{"id":"later","status":"waiting","until":`) })
-	m.stop()
+	m.Stop()
 	eventually(t, "the bridge notices", func() bool { return !h.bridge.Status().Connected })
 	h.plugIn("lamp") // and carries it out
 	eventually(t, "the outcome waits", func() bool { return h.bridge.Status().Results > 0 })
-	m.start()
+	m.Start()
 	// It may come before anyone can have subscribed again; what counts is that
 	// it was confirmed.
 	eventually(t, "the outcome is confirmed", func() bool { return len(h.cmds.Waiting("")) == 0 && h.bridge.Status().Results == 0 })
@@ -219,11 +219,11 @@ func topicsOf(all map[string]string, part string) (n int) {
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	h := newHome(t)
 	h.add("kitchen", thermometer, plug)
 	h.add("lamp", lamp)
-	o := Options{Broker: "mqtt://" + m.addr}
+	o := Options{Broker: "mqtt://" + m.Address}
 	h.run(o)
 	h.presence("kitchen", store.Online)
 	h.say("kitchen", number("temperature", 20), onOff("plug", true))
@@ -283,10 +283,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestHomeAssistantRestarts(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	h := newHome(t)
 	h.add("kitchen", thermometer)
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	h.say("kitchen", number("temperature", 20))
 	eventually(t, "published", func() bool { return h.bridge.Status().Connected && h.bridge.Status().Lag == 0 })
 	first := newClient(t, m.dial, "hearthgate/bridge/epoch")

@@ -30,19 +30,19 @@ func (m *mosquitto) hasExactly(what string, want func() []string) {
 // forget is a restart without what was kept.
 func (m *mosquitto) forget() {
 	m.t.Helper()
-	m.kill()
-	if err := os.RemoveAll(filepath.Join(m.dir, "mosquitto.db")); err != nil {
+	m.Kill()
+	if err := os.RemoveAll(filepath.Join(m.Dir, "mosquitto.db")); err != nil {
 		m.t.Fatal(err)
 	}
-	m.start()
+	m.Start()
 }
 
 // A home's life on a real broker: after each turn that has exactly the topics that
 // it should have.
 func TestTheBrokerHasWhatItShouldAndNothingElse(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	h := newHome(t)
-	o := Options{Broker: "mqtt://" + m.addr}
+	o := Options{Broker: "mqtt://" + m.Address}
 	meter := protocol.Component{ID: "power", Kind: "sensor", Unit: "W", Freshness: 3600}
 	is := func(what string) {
 		t.Helper()
@@ -84,9 +84,9 @@ func TestTheBrokerHasWhatItShouldAndNothingElse(t *testing.T) {
 	is("a scene")
 	newClient(t, m.dial).publish("homeassistant/status", "online", false)
 	is("a birth")
-	m.kill()
+	m.Kill()
 	h.say("kitchen", onOff("plug", false))
-	m.start()
+	m.Start()
 	is("the broker is back, and remembers")
 	m.forget()
 	is("the broker is back, and has forgotten")
@@ -96,10 +96,10 @@ func TestTheBrokerHasWhatItShouldAndNothingElse(t *testing.T) {
 	is("another prefix")
 	again(func() { o.BaseTopic, o.Discovery = "home/gate", DiscoverDevices })
 	is("another base topic, and the first form")
-	m.kill()
+	m.Kill()
 	h.stop()
 	do(h.reg.Remove("kitchen"))
-	m.start()
+	m.Start()
 	h.run(o)
 	is("a device that was removed while the broker was away")
 	do(h.reg.RemoveScene("film"))

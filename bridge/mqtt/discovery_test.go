@@ -556,12 +556,12 @@ func TestAfterABirthDescriptionsComeBeforeStates(t *testing.T) {
 // The list of what the broker has from us is on disk before the broker has it:
 // the power may fail the moment after.
 func TestAPowerCutLeavesNoOrphan(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
 	h := openHome(t, dir)
 	h.add("kitchen", thermometer)
 	c := newClient(t, m.dial, "homeassistant/#", "hearthgate/device/#")
-	o := Options{Broker: "mqtt://" + m.addr}
+	o := Options{Broker: "mqtt://" + m.Address}
 	h.run(o)
 	h.presence("kitchen", store.Online)
 	h.say("kitchen", number("temperature", 20))

@@ -94,11 +94,11 @@ func TestGroupsAndScenesOverMQTT(t *testing.T) {
 }
 
 func TestASceneIsAnEntityAsLongAsItIsThere(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	h := newHome(t)
 	h.add("lamp", lamp)
 	c := newClient(t, m.dial, "homeassistant/#")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	config := "homeassistant/device/hg_" + h.store.GatewayID() + "/config"
 	c.expectThat("the gateway", func(x heard) bool { return x.topic == config })
 	film := registry.Scene{ID: "film", Set: []registry.SceneValue{{Device: "lamp", Name: "desk/on", Value: protocol.Bool(false)}}}

@@ -24,8 +24,8 @@ import (
 func withHomie(t testing.TB, kind string) (Options, func() (net.Conn, error)) {
 	t.Helper()
 	if kind == "mosquitto" {
-		m := startMosquitto(t, false, "")
-		return Options{Broker: "mqtt://" + m.addr, Homie: true}, m.dial
+		m := startMosquitto(t, false)
+		return Options{Broker: "mqtt://" + m.Address, Homie: true}, m.dial
 	}
 	br, err := broker.New(broker.Options{HomiePrefix: "homie"})
 	if err != nil {
@@ -220,11 +220,11 @@ func TestHomieAndABrokerThatRestarts(t *testing.T) {
 	t.Parallel()
 	for name, persist := range map[string]bool{"and remembers": true, "and forgets": false} {
 		t.Run(name, func(t *testing.T) {
-			m := startMosquitto(t, persist, "")
+			m := startMosquitto(t, persist)
 			h := newHome(t)
 			h.add("kitchen", thermometer, plug)
 			h.add("hall", plug)
-			h.run(Options{Broker: "mqtt://" + m.addr, Homie: true})
+			h.run(Options{Broker: "mqtt://" + m.Address, Homie: true})
 			h.presence("kitchen", store.Online)
 			h.say("kitchen", number("temperature", 20), onOff("plug", true))
 			want := map[string]string{
@@ -233,7 +233,7 @@ func TestHomieAndABrokerThatRestarts(t *testing.T) {
 			}
 			h.expectHomie(m.dial, want)
 			before := version(t, retained(t, m.dial), h)
-			m.stop()
+			m.Stop()
 			eventually(t, "the bridge notices", func() bool { return !h.bridge.Status().Connected })
 			h.say("kitchen", number("temperature", 25))
 			h.presence("kitchen", store.Lost)
@@ -241,7 +241,7 @@ func TestHomieAndABrokerThatRestarts(t *testing.T) {
 			if err := h.reg.Remove("hall"); err != nil {
 				t.Fatal(err)
 			}
-			m.start()
+			m.Start()
 			h.expectHomie(m.dial, map[string]string{"kitchen/$description": "kitchen", "kitchen/$state": "lost", "kitchen/temperature/value": "25"})
 			if after := version(t, retained(t, m.dial), h); after <= before {
 				t.Errorf("version %d after %d", after, before)
@@ -264,12 +264,12 @@ func version(t *testing.T, all map[string]string, h *home) int64 {
 // descriptions had, and empties what was left by another prefix.
 func TestHomieAfterARestartOfTheGateway(t *testing.T) {
 	t.Parallel()
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	dir := t.TempDir()
 	h := openHome(t, dir)
 	h.add("kitchen", thermometer)
 	h.add("hall", plug)
-	o := Options{Broker: "mqtt://" + m.addr, Homie: true}
+	o := Options{Broker: "mqtt://" + m.Address, Homie: true}
 	h.run(o)
 	h.say("kitchen", number("temperature", 20))
 	want := map[string]string{"kitchen/$description": "kitchen", "kitchen/$state": "disconnected", "kitchen/temperature/value": "20",
@@ -302,14 +302,14 @@ func TestHomieAfterARestartOfTheGateway(t *testing.T) {
 // A gateway that lost power just after it published knows what it has to empty.
 func TestHomieAfterAPowerCut(t *testing.T) {
 	t.Parallel()
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
 	h := openHome(t, dir)
 	h.add("kitchen", thermometer)
 	h.add("hall", plug)
 	h.say("kitchen", number("temperature", 20))
 	h.presence("hall", store.Online)
-	o := Options{Broker: "mqtt://" + m.addr, Homie: true}
+	o := Options{Broker: "mqtt://" + m.Address, Homie: true}
 	h.run(o)
 	want := map[string]string{"kitchen/$description": "kitchen", "kitchen/$state": "disconnected", "kitchen/temperature/value": "20",
 		"hall/$description": "hall", "hall/$state": "ready"}
@@ -387,8 +387,8 @@ func (w *wire) mend() {
 // children; back again, they are what they are.
 func TestHomieGatewayIsLost(t *testing.T) {
 	t.Parallel()
-	m := startMosquitto(t, false, "")
-	w := &wire{to: m.addr, whole: true}
+	m := startMosquitto(t, false)
+	w := &wire{to: m.Address, whole: true}
 	h := newHome(t)
 	h.add("hall", plug)
 	h.run(Options{Broker: "mqtt://" + w.listen(t), Homie: true})
@@ -410,11 +410,11 @@ func TestHomieGatewayIsLost(t *testing.T) {
 // Two gateways speak on one broker and prefix, and neither touches the other's.
 func TestHomieOfTwoGateways(t *testing.T) {
 	t.Parallel()
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	one, two := newHome(t), newHome(t)
 	for i, h := range []*home{one, two} {
 		h.add("hall", plug)
-		h.run(Options{Broker: "mqtt://" + m.addr, Homie: true, BaseTopic: []string{"first", "second"}[i]})
+		h.run(Options{Broker: "mqtt://" + m.Address, Homie: true, BaseTopic: []string{"first", "second"}[i]})
 	}
 	want := map[string]string{"hall/$description": "hall", "hall/$state": "disconnected"}
 	one.expectHomie(m.dial, want)

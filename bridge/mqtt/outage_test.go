@@ -29,23 +29,23 @@ func seqOf(t *testing.T, payload string) uint64 {
 }
 
 func TestBrokerAwayLosesNothingAndStatesComeFirst(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	h := newHome(t)
 	h.add("kitchen", thermometer, plug)
 	h.add("cellar", thermometer)
 	c := newClient(t, m.dial, "hearthgate/#")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	h.say("kitchen", number("temperature", 1))
 	h.say("cellar", number("temperature", 7))
 	c.expect("hearthgate/device/cellar/temperature/state", "7")
 	c.expectThat("the epoch mark", func(x heard) bool { return x.topic == "hearthgate/bridge/epoch" })
 	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Lag == 0 })
-	m.stop()
+	m.Stop()
 	eventually(t, "the bridge notices", func() bool { return !h.bridge.Status().Connected })
 	for i := range 5 {
 		h.say("kitchen", number("temperature", float64(10+i)))
 	}
-	m.start()
+	m.Start()
 	c = newClient(t, m.dial, "hearthgate/#")
 	// What is right now comes first, each once; then the stream in order.
 	c.expect("hearthgate/device/kitchen/temperature/state", "14")
@@ -68,16 +68,16 @@ func TestBrokerAwayLosesNothingAndStatesComeFirst(t *testing.T) {
 }
 
 func TestBrokerThatForgotGetsEverythingAgain(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	h := newHome(t)
 	h.add("kitchen", thermometer, plug)
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	h.presence("kitchen", store.Online)
 	h.say("kitchen", number("temperature", 21.5), onOff("plug", false))
 	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Connected && h.bridge.Status().Lag == 0 })
-	m.kill()
+	m.Kill()
 	eventually(t, "the bridge notices", func() bool { return !h.bridge.Status().Connected })
-	m.start()
+	m.Start()
 	eventually(t, "the bridge is back", func() bool { return h.bridge.Status().Connected })
 	c := newClient(t, m.dial, "hearthgate/bridge/epoch", "hearthgate/device/#", "homeassistant/#")
 	want := map[string]string{
@@ -98,11 +98,11 @@ func TestBrokerThatForgotGetsEverythingAgain(t *testing.T) {
 }
 
 func TestGatewayRestartPublishesWhatChangedMeanwhile(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	dir := t.TempDir()
 	h := openHome(t, dir)
 	h.add("kitchen", thermometer, plug)
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	h.say("kitchen", number("temperature", 20), onOff("plug", true))
 	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Connected && h.bridge.Status().Lag == 0 })
 	c := newClient(t, m.dial, "hearthgate/bridge/epoch")
@@ -114,7 +114,7 @@ func TestGatewayRestartPublishesWhatChangedMeanwhile(t *testing.T) {
 	h.seq = 100
 	c = newClient(t, m.dial, "hearthgate/device/#", "homeassistant/#")
 	c.expect("hearthgate/device/kitchen/plug/state", "ON")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	c.expect("hearthgate/device/kitchen/temperature/state", "22")
 	h.say("kitchen", number("temperature", 23))
 	for {
@@ -207,7 +207,7 @@ func TestMessageThatTheBrokerRefusesTwiceIsSkipped(t *testing.T) {
 	h := newHome(t)
 	h.add("kitchen", thermometer, protocol.Component{ID: "note", Kind: "text"})
 	c, events := newClient(t, m.dial, "hearthgate/stream/#"), newClient(t, m.dial, "hearthgate/bridge/event")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	var large []protocol.Record
 	for i := range 300 {
@@ -229,9 +229,9 @@ func TestMessageThatTheBrokerRefusesTwiceIsSkipped(t *testing.T) {
 // The will of a connection that died may reach its readers after the next
 // connection said online.
 func TestALateWillIsContradicted(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	h := newHome(t)
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	c := newClient(t, m.dial, "hearthgate/bridge/state")
 	c.expect("hearthgate/bridge/state", "online")
@@ -241,13 +241,13 @@ func TestALateWillIsContradicted(t *testing.T) {
 }
 
 func TestTwoGatewaysOnOneBaseTopic(t *testing.T) {
-	m := startMosquitto(t, false, "")
+	m := startMosquitto(t, false)
 	first, second := newHome(t), newHome(t)
 	second.add("kitchen", thermometer)
 	c := newClient(t, m.dial, "hearthgate/#")
-	first.run(Options{Broker: "mqtt://" + m.addr})
+	first.run(Options{Broker: "mqtt://" + m.Address})
 	c.expectThat("the first's mark", func(x heard) bool { return x.topic == "hearthgate/bridge/epoch" })
-	second.run(Options{Broker: "mqtt://" + m.addr})
+	second.run(Options{Broker: "mqtt://" + m.Address})
 	eventually(t, "the second sees the first", func() bool { return second.bridge.Status().Conflict })
 	c.publish("hearthgate/marker", "x", false)
 	for {

@@ -116,19 +116,19 @@ func TestASleeperWithLongNapsHasNoStaleValues(t *testing.T) {
 }
 
 func TestStalenessOverMQTT(t *testing.T) {
-	m := startMosquitto(t, true, "")
+	m := startMosquitto(t, true)
 	h := newHome(t)
 	meter := protocol.Component{ID: "power", Kind: "sensor", Unit: "W", Freshness: 3600}
 	h.add("plug", meter)
 	h.presence("plug", store.Online)
 	h.say("plug", number("power", 7))
 	c := newClient(t, m.dial, "hearthgate/device/plug/power/#")
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	c.expect(powerTopic, "online")
 	h.stop()
 
 	h.say("plug", protocol.Record{Name: "power", Value: protocol.Int(8), Time: time.Now().Add(-2 * time.Hour).UnixNano()}) // late
-	h.run(Options{Broker: "mqtt://" + m.addr})
+	h.run(Options{Broker: "mqtt://" + m.Address})
 	c.expect(powerTopic, "online")
 
 	meter.Freshness = 0 // it describes itself anew: nothing must be left

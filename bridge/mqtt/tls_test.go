@@ -65,7 +65,7 @@ func TestBrokerOverTLS(t *testing.T) {
 	issue(t, dir, "gateway", ca, key)
 	m := startMosquitto(t, false, "cafile "+file("ca.crt")+"\ncertfile "+file("broker.crt")+"\nkeyfile "+file("broker.key")+"\nrequire_certificate true")
 	h := newHome(t)
-	full := Options{Broker: "mqtts://" + m.addr, CAFile: file("ca.crt"), CertFile: file("gateway.crt"), KeyFile: file("gateway.key")}
+	full := Options{Broker: "mqtts://" + m.Address, CAFile: file("ca.crt"), CertFile: file("gateway.crt"), KeyFile: file("gateway.key")}
 	h.run(full)
 	eventually(t, "connected", func() bool { return h.bridge.Status().Connected })
 	h.stop()
@@ -86,15 +86,13 @@ func TestBrokerOverTLS(t *testing.T) {
 }
 
 func TestBrokerThatDeniesSaysSo(t *testing.T) {
-	m := startMosquitto(t, false, "")
-	m.kill()
-	m.extra = "password_file " + filepath.Join(m.dir, "passwords")
-	if err := os.WriteFile(filepath.Join(m.dir, "passwords"), nil, 0o600); err != nil { // nobody is known
+	passwords := filepath.Join(t.TempDir(), "passwords")
+	if err := os.WriteFile(passwords, nil, 0o600); err != nil { // nobody is known
 		t.Fatal(err)
 	}
-	m.start()
+	m := startMosquitto(t, false, "password_file "+passwords)
 	h := newHome(t)
-	h.run(Options{Broker: "mqtt://hg:wrong@" + m.addr})
+	h.run(Options{Broker: "mqtt://hg:wrong@" + m.Address})
 	eventually(t, "refused", func() bool { return strings.Contains(strings.ToLower(h.bridge.Status().Err), "not author") })
 	if err := h.bridge.Status().Err; !strings.Contains(err, `mqtt.user "hg"`) || !strings.Contains(err, "mqtt.password") {
 		t.Errorf("the settings are not named: %s", err)

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -113,7 +112,7 @@ func TestBackupWhileDevicesTalkAndRestore(t *testing.T) {
 	for _, c := range talk {
 		c.end()
 	}
-	s.kill(syscall.SIGTERM)
+	s.Stop()
 	if out, err := s.hearthgate("restore", file); err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("a restore over a home: %s %v", out, err)
 	}
@@ -201,7 +200,7 @@ func TestAKillDuringABackup(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { _, err := s.hearthgate("backup", file); ended <- err }()
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // anywhere before, within, behind
-		s.kill(syscall.SIGKILL)
+		s.Kill()
 		talk.end()
 		if err := <-ended; err == nil {
 			s.mustRun("backup", "--verify", file)
@@ -225,7 +224,7 @@ func TestCheckFindsADamagedBlock(t *testing.T) {
 	d.Report(protocol.Record{Name: "temperature", Value: protocol.Float(21.5)})
 	must(t, d.Flush(t.Context()))
 	d.Leave()
-	s.kill(syscall.SIGTERM)
+	s.Stop()
 	s.mustRun("check")
 
 	path := filepath.Join(s.data, "gateway.db")
@@ -247,7 +246,7 @@ func TestCheckFindsADamagedBlock(t *testing.T) {
 	if out, err = s.hearthgate("check"); err == nil || !strings.Contains(out, "history: pieces/") {
 		t.Errorf("while it runs: %s %v", out, err)
 	}
-	s.kill(syscall.SIGTERM)
+	s.Stop()
 
 	for i := 8192; i < len(bad); i += 4096 { // the head of each page
 		bad[i+8] ^= 0xff

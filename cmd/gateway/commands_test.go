@@ -23,12 +23,12 @@ import (
 // twice on one command.
 func TestTenThousandCommandsThroughMosquitto(t *testing.T) {
 	const devices, commands, underWay = 100, 10_000, 400
-	m := newMosquitto(t, "max_inflight_messages 0", "max_queued_messages 0").start()
-	s := newServed(t, "--mqtt.broker", "mqtt://"+m.addr).start()
+	m := proctest.StartMosquitto(t, "max_inflight_messages 0", "max_queued_messages 0")
+	s := newServed(t, "--mqtt.broker", "mqtt://"+m.Address).start()
 	tokens := s.fleet("lamp", devices)
 	outcomes := &outcomeBook{byID: map[string][]string{}}
-	o := observe(t, m.addr, "hearthgate/bridge/state")
-	listen := observeWith(t, m.addr, outcomes.hear, "hearthgate/device/+/result")
+	o := observe(t, m.Address, "hearthgate/bridge/state")
+	listen := observeWith(t, m.Address, outcomes.hear, "hearthgate/device/+/result")
 	o.wait("hearthgate/bridge/state", is("online"))
 
 	home := &flakyHome{acts: map[string]int{}}

@@ -19,38 +19,55 @@ func TestDemo(t *testing.T) {
 	must(t, err)
 	defer func() { _ = taken.Close() }()
 	mqtt, https := proctest.FreeAddress(t), proctest.FreeAddress(t)
-	out := &proctest.Transcript{}
-	cmd := exec.Command(program(t, "gateway"), "demo",
-		"--listen.http", taken.Addr().String(), "--listen.https", https, "--mqtt.listen", mqtt)
-	cmd.Stdout, cmd.Stderr = out, out
-	must(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	proctest.Until(t, "the demo says how it ends", func() bool { return strings.Contains(out.String(), "Ctrl-C ends it.") })
+	demo := proctest.Start(t, exec.Command(program(t, "gateway"), "demo",
+		"--listen.http", taken.Addr().String(), "--listen.https", https, "--mqtt.listen", mqtt))
+	demo.Until("the demo says how it ends", func() bool { return strings.Contains(demo.Said.String(), "Ctrl-C ends it.") })
+	out := demo.Said.String()
 	for _, part := range []string{
 		"listen.http: " + taken.Addr().String() + " is taken, so this demo uses 127.0.0.1:",
 		"10 devices", "wss://" + https + "/device", "mosquitto_sub", "mosquitto_pub", "watch --data",
 	} {
-		if !strings.Contains(out.String(), part) {
+		if !strings.Contains(out, part) {
 			t.Errorf("the demo does not say %q", part)
 		}
 	}
 
 	o := observe(t, mqtt, "hearthgate/#", "homeassistant/#")
 	o.wait("hearthgate/device/living-room-lamp/light/state", has(`"state":"OFF"`))
-	topic, text := suggested(t, out.String())
+	topic, text := suggested(t, out)
 	o.publish(topic, text, false)
 	o.wait("hearthgate/device/living-room-lamp/light/state", has(`"state":"ON"`))
 	o.wait("hearthgate/device/living-room-lamp/result", has(`"outcome":"ok"`))
 
-	data := regexp.MustCompile(`data +(\S+)`).FindStringSubmatch(out.String())[1]
-	must(t, cmd.Process.Signal(syscall.SIGINT))
-	if err := <-ended; err != nil {
-		t.Errorf("after Ctrl-C: %v\n%s", err, out)
+	data := regexp.MustCompile(`data +(\S+)`).FindStringSubmatch(out)[1]
+	if err := demo.End(syscall.SIGINT); err != nil {
+		t.Errorf("after Ctrl-C: %v", err)
 	}
 	if _, err := os.Stat(data); !os.IsNotExist(err) {
 		t.Errorf("%s is still there", data)
+	}
+}
+
+// A program that takes a port after the demo saw it free only moves the demo on.
+func TestDemoSettlesBesidePortsThatAreTakenMeanwhile(t *testing.T) {
+	cfg := &Config{ListenHTTP: proctest.FreeAddress(t)}
+	first := cfg.ListenHTTP
+	var out strings.Builder
+	opened := 0
+	err := settle(&out, cfg, func() error {
+		if opened++; opened == 1 {
+			rival, err := net.Listen("tcp", first)
+			must(t, err)
+			t.Cleanup(func() { _ = rival.Close() })
+		}
+		l, err := listen("listen.http", cfg.ListenHTTP)
+		if err == nil {
+			_ = l.Close()
+		}
+		return err
+	})
+	if err != nil || opened != 2 || cfg.ListenHTTP == first || !strings.Contains(out.String(), "listen.http: "+first+" is taken") {
+		t.Errorf("after %d: at %s, was at %s: %v; it said %q", opened, cfg.ListenHTTP, first, err, out.String())
 	}
 }
 

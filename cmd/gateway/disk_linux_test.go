@@ -24,7 +24,7 @@ func (s *served) breakDisk(broken bool) {
 	if broken {
 		limit.now = 0
 	}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(s.cmd.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(s.Pid()), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
 	if errno != 0 {
 		s.t.Fatal(errno)
 	}
@@ -96,6 +96,6 @@ func TestAHomeWhoseDiskFails(t *testing.T) {
 		t.Errorf("%s", ledger.String())
 	}
 	s.mustRun("device", "add", "late")
-	s.kill(syscall.SIGTERM)
+	s.Stop()
 	s.mustRun("check")
 }

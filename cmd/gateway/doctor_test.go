@@ -33,7 +33,7 @@ func TestDoctorLooksAtWhatRuns(t *testing.T) {
 	if out, _ := s.hearthgate("doctor", "--mqtt.user", "panel"); !strings.Contains(out, "BAD  mqtt.broker  is not set, so nothing looks at mqtt.user") {
 		t.Error(out)
 	}
-	if said := s.log.String(); !strings.Contains(said, "mqtt.broker is not set") || !strings.Contains(said, "settings=mqtt.user") {
+	if said := s.Said.String(); !strings.Contains(said, "mqtt.broker is not set") || !strings.Contains(said, "settings=mqtt.user") {
 		t.Error(said)
 	}
 }
@@ -50,7 +50,7 @@ func TestDoctorLooksAtTheBroker(t *testing.T) {
 	}
 	s.start()
 	proctest.Until(t, "the bridge has tried", func() bool { return strings.Contains(doctor(), "connection refused: look at mqtt.broker") })
-	s.kill(9)
+	s.Kill()
 
 	l, err := net.Listen("tcp", addr)
 	must(t, err)

@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -75,30 +73,20 @@ func must(t *testing.T, err error) {
 
 // served is a gateway in a process of its own.
 type served struct {
+	*proctest.Process // of the last start
 	t                 *testing.T
 	data              string
 	https, http, mqtt string
 	args              []string
-	cmd               *exec.Cmd
-	log               *proctest.Transcript
-	ended             chan struct{}
 }
 
 // newServed chooses ports and a directory; start starts it.
 func newServed(t *testing.T, args ...string) *served {
 	t.Helper()
-	s := &served{
+	return &served{
 		t: t, data: filepath.Join(t.TempDir(), "data"),
 		https: proctest.FreeAddress(t), http: proctest.FreeAddress(t), mqtt: proctest.FreeAddress(t), args: args,
 	}
-	t.Cleanup(func() {
-		s.kill(syscall.SIGKILL)
-		if t.Failed() {
-			t.Logf("what the gateway said:\n%s", s.log)
-		}
-	})
-	s.log = &proctest.Transcript{}
-	return s
 }
 
 func (s *served) start() *served {
@@ -107,32 +95,9 @@ func (s *served) start() *served {
 		"serve", "--data", s.data, "--listen.https", s.https, "--listen.http", s.http, "--mqtt.listen", s.mqtt,
 		"--limits.address_rate", "0", "--limits.address_links", "0",
 	}, s.args...)
-	s.cmd = exec.Command(program(s.t, "gateway"), args...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	must(s.t, s.cmd.Start())
-	s.ended = make(chan struct{})
-	go func(c *exec.Cmd, ended chan struct{}) { _ = c.Wait(); close(ended) }(s.cmd, s.ended)
-	proctest.Until(s.t, "the gateway answers", func() bool {
-		select {
-		case <-s.ended:
-			s.t.Fatalf("the gateway ended: %s", s.log)
-		default:
-		}
-		c, err := net.Dial("tcp", s.http)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	s.Process = proctest.Start(s.t, exec.Command(program(s.t, "gateway"), args...))
+	s.Answers(s.http)
 	return s
-}
-
-// kill sends a signal and waits for the end.
-func (s *served) kill(sig syscall.Signal) {
-	if s.cmd != nil && s.cmd.Process != nil {
-		_ = s.cmd.Process.Signal(sig)
-		<-s.ended
-	}
 }
 
 // hearthgate runs a command of the command line against the gateway's data.
@@ -165,52 +130,6 @@ func (s *served) fleet(prefix string, n int) map[string]string {
 		tokens[g.ID] = g.Token
 	}
 	return tokens
-}
-
-// mosquitto is a real broker in a process of its own.
-type mosquitto struct {
-	t    *testing.T
-	addr string
-	conf string
-	cmd  *exec.Cmd
-}
-
-func newMosquitto(t *testing.T, settings ...string) *mosquitto {
-	t.Helper()
-	m := &mosquitto{t: t, addr: proctest.FreeAddress(t), conf: filepath.Join(t.TempDir(), "mosquitto.conf")}
-	_, port, _ := net.SplitHostPort(m.addr)
-	lines := append([]string{"listener " + port + " 127.0.0.1", "allow_anonymous true", "user root"}, settings...)
-	must(t, os.WriteFile(m.conf, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
-	t.Cleanup(m.kill)
-	return m
-}
-
-func (m *mosquitto) start() *mosquitto {
-	m.t.Helper()
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		path = "/usr/sbin/mosquitto"
-	}
-	m.cmd = exec.Command(path, "-c", m.conf)
-	if err := m.cmd.Start(); err != nil {
-		m.t.Fatalf("mosquitto is needed for this test (make test installs it): %v", err)
-	}
-	proctest.Until(m.t, "mosquitto answers", func() bool {
-		c, err := net.Dial("tcp", m.addr)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	return m
-}
-
-func (m *mosquitto) kill() {
-	if m.cmd != nil && m.cmd.Process != nil {
-		_ = m.cmd.Process.Kill()
-		_ = m.cmd.Wait()
-		m.cmd = nil
-	}
 }
 
 // heard is one message that an observer got.

@@ -10,7 +10,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,13 +25,13 @@ import (
 // HEARTHGATE_CSV_DIR names a directory with other CSV files (first column
 // unix_s) to replay instead of the excerpts in sim/testdata.
 func TestReplayThroughKillsOfBrokerAndGateway(t *testing.T) {
-	m := newMosquitto(t, "max_inflight_messages 0", "max_queued_messages 0").start()
-	cable := newProxy(t, m.addr)
+	m := proctest.StartMosquitto(t, "max_inflight_messages 0", "max_queued_messages 0")
+	cable := newProxy(t, m.Address)
 	s := newServed(t, "--mqtt.broker", "mqtt://"+cable.addr(), "--limits.device_rate", "0").start()
 	files := csvFiles(t)
 	tokens := s.fleet("replay", len(files))
 	api := strings.TrimSpace(s.mustRun("token", "add", "verify"))
-	seen := watchStream(t, m.addr)
+	seen := watchStream(t, m.Address)
 
 	sims := map[string]*replay{}
 	for i, file := range files {
@@ -49,18 +48,18 @@ func TestReplayThroughKillsOfBrokerAndGateway(t *testing.T) {
 		if i%2 == 0 {
 			cable.pull()
 			seen.drain(m)
-			m.kill()
-			m.start()
+			m.Kill()
+			m.Start()
 			seen.resubscribed()
 			cable.plug()
 		} else {
-			s.kill(syscall.SIGKILL)
+			s.Kill()
 			s.start()
 		}
 	}
 	for id, sim := range sims {
-		if err := sim.wait(); err != nil {
-			t.Errorf("the simulator of %s: %v\n%s", id, err, sim.log)
+		if err := sim.Wait(); err != nil {
+			t.Errorf("the simulator of %s: %v", id, err)
 		}
 		compareExport(t, s, id, sim)
 	}
@@ -87,25 +86,18 @@ func csvFiles(t *testing.T) []string {
 
 // replay is one device-sim process that replays a file.
 type replay struct {
+	*proctest.Process
 	file    string
-	cmd     *exec.Cmd
-	log     *proctest.Transcript
 	columns map[string][]float64 // in the order of the rows
 	rows    int
 }
 
 func (s *served) replay(file, token, api string) *replay {
 	s.t.Helper()
-	r := &replay{file: file, log: &proctest.Transcript{}}
-	r.cmd = exec.Command(program(s.t, "device-sim"), "--url", "ws://"+s.http+"/device", "--token", token,
-		"--csv", file, "--speed", "max", "--verify", "--api", "http://"+s.http, "--api-token", api)
-	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
-	must(s.t, r.cmd.Start())
-	s.t.Cleanup(func() { _ = r.cmd.Process.Kill() })
-	return r
+	return &replay{file: file, Process: proctest.Start(s.t, exec.Command(program(s.t, "device-sim"),
+		"--url", "ws://"+s.http+"/device", "--token", token,
+		"--csv", file, "--speed", "max", "--verify", "--api", "http://"+s.http, "--api-token", api))}
 }
-
-func (r *replay) wait() error { return r.cmd.Wait() }
 
 func readColumns(t *testing.T, file string) (map[string][]float64, int) {
 	t.Helper()
@@ -183,7 +175,7 @@ func (w *streamWatcher) count() int {
 
 // drain waits until the broker has nothing more for us: it sends in order, so a
 // marker comes after all that it took before.
-func (w *streamWatcher) drain(*mosquitto) { w.mark() }
+func (w *streamWatcher) drain(*proctest.Mosquitto) { w.mark() }
 
 // resubscribed waits until we hear again what is published.
 func (w *streamWatcher) resubscribed() { w.mark() }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -14,7 +13,7 @@ func TestKeepingAComponentForAnotherTime(t *testing.T) {
 	if out := s.mustRun("retain", "set", "kitchen/desk", "--raw", "7d"); !strings.HasPrefix(out, "kitchen/desk is kept: raw 7d, 5m 365d, 1h 1825d, 1d forever.") {
 		t.Error(out)
 	}
-	s.kill(syscall.SIGTERM)
+	s.Stop()
 	s.start()
 	list := s.mustRun("retain", "list")
 	for _, want := range []string{"everything 90d 365d 1825d forever", "kitchen/desk 7d 365d 1825d forever"} {

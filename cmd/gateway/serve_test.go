@@ -98,7 +98,7 @@ func TestMainJob(t *testing.T) {
 			t.Errorf("%v said nothing", c)
 		}
 	}
-	if strings.Contains(s.log.String(), token[len("hg1.kitchen."):]) {
+	if strings.Contains(s.Said.String(), token[len("hg1.kitchen."):]) {
 		t.Error("the token is in the log")
 	}
 }
@@ -148,9 +148,8 @@ func TestStopIsCleanAndARestartGoesOn(t *testing.T) {
 	d.Report(protocol.Record{Name: "temperature", Value: protocol.Int(20)})
 	o := observe(t, s.mqtt, "hearthgate/#")
 	o.wait("hearthgate/device/go-on-001/temperature/state", is("20"))
-	s.kill(syscall.SIGTERM)
-	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d", code)
+	if err := s.End(syscall.SIGTERM); err != nil {
+		t.Errorf("SIGTERM: %v", err)
 	}
 	s.start()
 	o.wait("hearthgate/device/go-on-001/temperature/state", is("20"))
@@ -163,19 +162,19 @@ func TestStopIsCleanAndARestartGoesOn(t *testing.T) {
 // A command with a ttl for a device that is away is on disk when it is told to
 // wait, outlives a kill of the gateway, and reaches the device at its next hello.
 func TestACommandWaitsForItsDeviceThroughAKill(t *testing.T) {
-	m := newMosquitto(t).start()
-	s := newServed(t, "--mqtt.broker", "mqtt://"+m.addr).start()
+	m := proctest.StartMosquitto(t)
+	s := newServed(t, "--mqtt.broker", "mqtt://"+m.Address).start()
 	token := strings.TrimSpace(s.mustRun("device", "add", "later"))
 	lamp := s.lampDevice("later", token, "ws://"+s.http+"/device")
 	lamp.Report(protocol.Record{Name: "power", Value: protocol.Bool(false)})
-	o := observe(t, m.addr, "hearthgate/#")
+	o := observe(t, m.Address, "hearthgate/#")
 	o.wait("hearthgate/device/later/power/state", is("OFF"))
 	lamp.Leave()
 	o.wait("hearthgate/device/later/lifecycle", has(`"state":"lost"`))
 
 	o.publish("hearthgate/device/later/command", `{"id":"w","set":{"power":true},"ttl":"1h"}`, false)
 	o.wait("hearthgate/device/later/result", has(`{"id":"w","status":"waiting","until":`))
-	s.kill(syscall.SIGKILL)
+	s.Kill()
 	s.start()
 	if out, err := s.hearthgate("send", "later", "power=true"); err == nil || !strings.Contains(out, "offline") {
 		t.Error(out)
@@ -191,7 +190,7 @@ func TestOfflineCommandsUseTheDataItself(t *testing.T) {
 		t.Errorf("%s %v", out, err)
 	}
 	s.start()
-	s.kill(syscall.SIGTERM)
+	s.Stop()
 	token := strings.TrimSpace(s.mustRun("device", "add", "early"))
 	if _, err := s.hearthgate("device", "add", "early"); err == nil || !strings.Contains(err.Error(), "device rotate early") {
 		t.Error(err)
@@ -209,7 +208,7 @@ func TestNobodyIsOnlineWhileTheGatewayIsDown(t *testing.T) {
 	must(t, err)
 	defer conn.Close()
 	proctest.Until(t, "it is online", func() bool { return strings.Contains(s.mustRun("device", "list"), "online") })
-	s.kill(syscall.SIGKILL)
+	s.Kill()
 	if out := s.mustRun("device", "list"); strings.Contains(out, "online") || !strings.Contains(out, "unknown") {
 		t.Error(out)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,12 +25,11 @@ import (
 
 // board is a gateway on an emulated processor.
 type board struct {
+	*proctest.Process
 	run   func(args ...string) *exec.Cmd
 	data  string
 	https string
 	mqtt  string
-	log   proctest.Transcript
-	ended chan error
 }
 
 func TestAConversationOnEachBoard(t *testing.T) {
@@ -62,50 +60,17 @@ func start(t *testing.T, run func(args ...string) *exec.Cmd) *board {
 
 // startIn does so with a data directory that may be there already.
 func startIn(t *testing.T, data string, run func(args ...string) *exec.Cmd) *board {
-	b := &board{run: run, data: data, https: proctest.FreeAddress(t), mqtt: proctest.FreeAddress(t), ended: make(chan error, 1)}
-	serve := run("serve", "--data", b.data, "--listen.https", b.https, "--listen.http", proctest.FreeAddress(t), "--mqtt.listen", b.mqtt)
-	serve.Stdout, serve.Stderr = &b.log, &b.log
-	if err := serve.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { b.ended <- serve.Wait() }()
+	b := &board{run: run, data: data, https: proctest.FreeAddress(t), mqtt: proctest.FreeAddress(t)}
+	b.Process = proctest.Start(t, run("serve", "--data", b.data,
+		"--listen.https", b.https, "--listen.http", proctest.FreeAddress(t), "--mqtt.listen", b.mqtt))
 	t.Cleanup(func() {
-		if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Errorf("the gateway ended by itself: %v", err)
-		}
-		select {
-		case err := <-b.ended:
-			if err != nil {
-				t.Errorf("SIGTERM: %v", err)
-			}
-		case <-time.After(60 * time.Second):
-			t.Error("still running a minute after SIGTERM")
-			serve.Process.Kill()
-			<-b.ended
-		}
-		if t.Failed() {
-			t.Logf("the gateway said:\n%s", &b.log)
+		if err := b.End(syscall.SIGTERM); err != nil {
+			t.Errorf("SIGTERM: %v", err)
 		}
 	})
-	b.await(t, b.https)
-	b.await(t, b.mqtt)
+	b.Answers(b.https)
+	b.Answers(b.mqtt)
 	return b
-}
-
-func (b *board) await(t *testing.T, address string) {
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		select {
-		case err := <-b.ended:
-			b.ended <- err
-			t.Fatalf("the gateway ended: %v", err)
-		default:
-		}
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return
-		}
-	}
-	t.Fatalf("nobody listens on %s", address)
 }
 
 // command runs a subcommand, on the board too, and returns what it prints.
@@ -171,7 +136,7 @@ func (b *board) device(t *testing.T, token string) *client.Device {
 		OnCommand: func(_ context.Context, c *protocol.Command) (protocol.ResultCode, string, []protocol.Record) {
 			return 0, "", c.Records
 		},
-		OnEnd: func(err error, _ time.Duration) { fmt.Fprintf(&b.log, "(the device's link ended: %v)\n", err) },
+		OnEnd: func(err error, _ time.Duration) { fmt.Fprintf(b.Said, "(the device's link ended: %v)\n", err) },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

@@ -5,7 +5,11 @@ package proctest
 import (
 	"bytes"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -30,6 +34,92 @@ func (l *Transcript) String() string {
 	return l.b.String()
 }
 
+// Process is a program that runs until it is stopped, at the latest when its test ends.
+type Process struct {
+	Said *Transcript // on both outputs
+
+	t     testing.TB
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error // how it ended, after ended is closed
+}
+
+// Start starts a program. What it said is in the log of a test that failed.
+func Start(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Said: &Transcript{}, t: t, cmd: cmd, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.Said, p.Said
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%s: %v (make setup installs what the tests need)", cmd.Path, err)
+	}
+	go func() { p.err = cmd.Wait(); close(p.ended) }()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("what %s said:\n%s", filepath.Base(cmd.Path), p.Said)
+		}
+	})
+	return p
+}
+
+// End sends a signal and waits for the end; the error is that of [exec.Cmd.Wait].
+func (p *Process) End(sig os.Signal) error {
+	_ = p.cmd.Process.Signal(sig)
+	return p.Wait()
+}
+
+// Kill ends it as a power cut would.
+func (p *Process) Kill() { _ = p.End(syscall.SIGKILL) }
+
+// Stop ends it as a service manager does.
+func (p *Process) Stop() { _ = p.End(syscall.SIGTERM) }
+
+// Pid is its number.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Wait waits for the end; the error is that of [exec.Cmd.Wait].
+func (p *Process) Wait() error {
+	<-p.ended
+	return p.err
+}
+
+// Running is true until the program ends.
+func (p *Process) Running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// Until waits for something that the program does. The test fails when it ends instead.
+func (p *Process) Until(what string, ok func() bool) {
+	p.t.Helper()
+	Until(p.t, what, func() bool {
+		running := p.Running() // asked first: what it did before its end counts
+		if ok() {
+			return true
+		}
+		if !running {
+			p.t.Fatalf("%s: %s ended instead: %v", what, filepath.Base(p.cmd.Path), p.err)
+		}
+		return false
+	})
+}
+
+// Answers waits until the program listens on a TCP address.
+func (p *Process) Answers(address string) {
+	p.t.Helper()
+	p.Until("something listens on "+address, func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
+
 // Until waits for something that another process does. It polls, because there is
 // nothing to wait on, and fails after a time that no healthy machine needs.
 func Until(t testing.TB, what string, ok func() bool) {
@@ -43,15 +133,4 @@ func Until(t testing.TB, what string, ok func() bool) {
 		}
 		<-tick.C
 	}
-}
-
-// FreeAddress is one of the loopback that nobody listens on.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }

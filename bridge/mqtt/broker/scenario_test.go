@@ -2,12 +2,10 @@ package broker
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hearthgate/hearthgate/internal/proctest"
 )
 
 // scenarios are conversations that go the same way with any broker: they are held
@@ -488,39 +486,6 @@ func TestScenariosWithOurs(t *testing.T) {
 
 func TestScenariosWithMosquitto(t *testing.T) {
 	for name, scenario := range scenarios {
-		t.Run(name, func(t *testing.T) { scenario(t, dialTCP(t, startMosquitto(t))) })
+		t.Run(name, func(t *testing.T) { scenario(t, dialTCP(t, proctest.StartMosquitto(t).Address)) })
 	}
-}
-
-// startMosquitto runs one and returns its address.
-func startMosquitto(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().(*net.TCPAddr)
-	l.Close()
-	config := filepath.Join(t.TempDir(), "mosquitto.conf")
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence false\n", address.Port)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	bin, err := exec.LookPath("mosquitto")
-	if err != nil {
-		bin = "/usr/sbin/mosquitto" // not everyone's PATH has it
-	}
-	cmd := exec.Command(bin, "-c", config)
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v; is it installed (scripts/setup-tests.sh)?", err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	eventually(t, "mosquitto listens", func() bool {
-		conn, err := net.Dial("tcp", address.String())
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return address.String()
 }

@@ -34,13 +34,16 @@ func (all *stretches) add(s stretch) {
 	*all = append(*all, s)
 }
 
-// drop lets go of what ends at or before a record.
+// drop lets go of what is at or before a record, which the log may not have any more.
 func (all *stretches) drop(record uint64) {
 	n := 0
 	for n < len(*all) && (*all)[n].last <= record {
 		n++
 	}
 	*all = append(stretches(nil), (*all)[n:]...)
+	if len(*all) > 0 { // the last one grew while the records before were sealed
+		(*all)[0].first = max((*all)[0].first, record+1)
+	}
 }
 
 // see widens the times of s by those of e.
@@ -70,7 +73,7 @@ func (s *Store) scanStretches(all stretches, from, to int64, f func(number uint6
 			}
 			return ferr == nil && number < st.last
 		})
-		if errors.Is(err, segment.ErrGone) {
+		if errors.Is(err, segment.ErrGone) && s.sealedSince(all) {
 			return errElsewhere
 		}
 		if err = errors.Join(ferr, err); err != nil {
@@ -78,6 +81,14 @@ func (s *Store) scanStretches(all stretches, from, to int64, f func(number uint6
 		}
 	}
 	return nil
+}
+
+// sealedSince reports whether something of these was sealed after they were noted;
+// else what the log lacks is missing for good.
+func (s *Store) sealedSince(noted stretches) bool {
+	s.tails.RLock()
+	defer s.tails.RUnlock()
+	return len(s.tails.unsealed) == 0 || s.tails.unsealed[0].first != noted[0].first
 }
 
 // unsealed calls f for the entries of a device ("" = all) that are in the log

@@ -264,12 +264,16 @@ func (g *gateway) sendBackup(w http.ResponseWriter, r *http.Request) {
 	g.log.Info("a backup was made", "bytes", size)
 }
 
+// halfBackup are the names of backups while they are made: for a moment, then the
+// file has none.
+const halfBackup = "backup-*.tmp"
+
 func (g *gateway) archive(ctx context.Context, rate int64) (*os.File, error) {
 	data := absolute(g.cfg.Data)
 	if err := roomForCopy(data, g.store.Health()); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(data, "backup-*.tmp")
+	f, err := os.CreateTemp(data, halfBackup)
 	if err != nil {
 		return nil, err
 	}
@@ -334,6 +338,6 @@ func (a *admin) verify(path string, bar *progress) error {
 	}
 	return a.show(savedBackup{path, sizeOf(path), m}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is whole: gateway %s at %s, %d entries, made by version %s.\n",
-			path, m.Gateway, m.Time.Local().Format("2006-01-02 15:04:05"), found.Entries, m.Version)
+			path, m.Gateway, m.Time.In(here).Format("2006-01-02 15:04:05"), found.Entries, m.Version)
 	})
 }

@@ -39,7 +39,7 @@ It is whole or not there: one that was cut off can be made again.`,
 			return err
 		}
 		return a.show(m, func(w io.Writer) {
-			fmt.Fprintf(w, "%s has gateway %s as it was at %s.\n", data, m.Gateway, m.Time.Local().Format("2006-01-02 15:04:05"))
+			fmt.Fprintf(w, "%s has gateway %s as it was at %s.\n", data, m.Gateway, m.Time.In(here).Format("2006-01-02 15:04:05"))
 			fmt.Fprintf(w, "Start it with: hearthgate serve --data %s\n", data)
 			fmt.Fprintln(w, "The gateway that it is a copy of must not run any more: two with one id disturb each other.")
 		})
@@ -76,9 +76,16 @@ func halfRestored(data string) error {
 }
 
 // tidy removes what a restore that was cut off in its last moment left, or a
-// compact. The caller has the store open, so none of them is under way.
+// compact or a backup. The caller has the store open, so none of them is under way.
 func tidy(data string) error {
-	return errors.Join(os.RemoveAll(filepath.Join(data, restoring)), os.RemoveAll(filepath.Join(data, databaseName+".compact")))
+	all, err := os.ReadDir(data)
+	for _, e := range all {
+		half, _ := filepath.Match(halfBackup, e.Name())
+		if half || e.Name() == restoring || e.Name() == databaseName+".compact" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(data, e.Name())))
+		}
+	}
+	return err
 }
 
 // restore puts a backup into data, whole or not at all. Only the last step makes

@@ -138,9 +138,9 @@ func TestHistoryForScriptsAndPeople(t *testing.T) {
 // A day is the day of who types it, in each form that a person may try first.
 func TestHistoryFromADay(t *testing.T) {
 	data, _ := spoken(t, 600) // from midnight on, UTC
-	zone := time.Local
-	t.Cleanup(func() { time.Local = zone })
-	time.Local = time.FixedZone("there", 2*60*60)
+	zone := here
+	t.Cleanup(func() { here = zone })
+	here = time.FixedZone("there", 2*60*60)
 	for span, lines := range map[[2]string]int{
 		{"2026-11-01", "2026-11-02"}:                               600,
 		{"2026-11-01 02:00", "2026-11-01 02:05"}:                   300,

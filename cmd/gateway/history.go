@@ -76,7 +76,7 @@ A terminal shows a chart of that size, two pixels to a column.`,
 		case len(out.Samples)+len(out.Rows) == 0:
 			fmt.Fprintln(c.ErrOrStderr(), "Nothing in that span.")
 		case drawn:
-			out.draw(a.out, wide, time.Local)
+			out.draw(a.out, wide, here)
 		default:
 			out.list(a.out)
 		}
@@ -207,6 +207,9 @@ func moment(t json.Number) time.Time {
 	return time.UnixMicro(int64(f * 1e6)).Round(time.Millisecond)
 }
 
+// here is the zone of who types. Tests type in another.
+var here = time.Local
+
 // spanFlags are --from and --to; query gives them to the API. Days are those of who
 // types, so they are read here and not where the gateway is.
 func spanFlags(c *cobra.Command) (query func() (url.Values, error)) {
@@ -219,7 +222,7 @@ func spanFlags(c *cobra.Command) (query func() (url.Values, error)) {
 			if s == "" {
 				continue
 			}
-			at, err := when.Moment(s, now, time.Local)
+			at, err := when.Moment(s, now, here)
 			if err != nil {
 				return nil, usageError{fmt.Errorf("--%s: %w", name, err)}
 			}

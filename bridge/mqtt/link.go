@@ -167,7 +167,11 @@ func (l *link) publish(m message, done func(error)) {
 		return
 	}
 	if l.direct != nil {
-		done(l.direct.Publish(m.topic, m.retained, m.payload))
+		err := l.direct.Publish(m.topic, m.retained, m.payload)
+		if err != nil {
+			l.end(err)
+		}
+		done(err)
 		return
 	}
 	places := 1

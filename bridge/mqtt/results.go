@@ -114,7 +114,7 @@ func (r *results) unsent() (all []answer) {
 func (r *results) send(l *link) {
 	r.serve(l.publishNow)
 	defer r.serve(nil)
-	for {
+	for l.ctx.Err() == nil { // else what is taken comes back at once
 		all := r.take()
 		for _, a := range all {
 			r.sendOne(l, a)

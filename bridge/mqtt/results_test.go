@@ -1,8 +1,11 @@
 package mqtt
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
+	"time"
 )
 
 // Outcomes wait for a broker that is away, bounded in number and in bytes; what
@@ -57,5 +60,53 @@ func TestResultsDoNotOvertake(t *testing.T) {
 	want := []string{"1", "1 is confirmed", "5", "5 is confirmed"}
 	if !slices.Equal(out, want) || len(r.take()) != 1 {
 		t.Errorf("went out at once: %q", out)
+	}
+}
+
+// barred is an embedded broker that takes nothing.
+type barred struct{ Embedded }
+
+func (barred) Publish(string, bool, []byte) error  { return errors.New("not today") }
+func (barred) PublishNow(string, []byte) (ok bool) { return false }
+
+// What is still to be sent when a link ends waits for the next: sending ends with
+// the link, or there would never be another.
+func TestSendingEndsWithItsLink(t *testing.T) {
+	for name, c := range map[string]struct {
+		direct Embedded
+		over   bool // before the sender looks
+	}{
+		"the connection was lost just before": {nil, true},
+		"a broker of ours takes nothing":      {barred{}, false},
+		"and the connection was lost as well": {barred{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &link{refusals: &refusals{}, direct: c.direct, window: make(chan struct{}, windowSize), flights: make(chan flight, windowSize)}
+			l.ctx, l.end = context.WithCancelCause(t.Context())
+			defer l.end(nil)
+			if c.over {
+				l.end(errLost)
+			}
+			r := newResults(topics{})
+			r.push(message{topic: "first"}, nil)
+			r.push(message{topic: "second"}, nil)
+			ended := make(chan struct{})
+			go func() { r.send(l); close(ended) }()
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				t.Fatal("it goes on for ever")
+			}
+			if l.ctx.Err() == nil {
+				t.Error("the link lives")
+			}
+			var topics []string
+			for _, a := range r.take() {
+				topics = append(topics, a.m.topic)
+			}
+			if want := []string{"first", "second"}; !slices.Equal(topics, want) {
+				t.Errorf("%q wait for the next link, want %q", topics, want)
+			}
+		})
 	}
 }

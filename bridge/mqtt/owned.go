@@ -127,15 +127,15 @@ func (o *ownedTopics) flush() error {
 	}
 	rows := len(o.dirty)
 	for owner := range o.dirty {
-		delete(o.dirty, owner)
 		err := o.write(owner, urgency, done)
 		if errors.Is(err, store.ErrInMemory) {
 			rows--
 			err = o.write(owner, store.Rides, nil)
 		}
 		if err != nil {
-			return err
+			return err // it stays, for the next time
 		}
+		delete(o.dirty, owner)
 	}
 	if o.first {
 		o.first = false

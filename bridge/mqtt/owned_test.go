@@ -1,14 +1,17 @@
 package mqtt
 
 import (
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
 )
@@ -65,6 +68,68 @@ func TestTopicsAreOwnedThoughTheDiskTakesNothing(t *testing.T) {
 		got := slices.Sorted(maps.Keys(o.of("lamp").Topics))
 		if want := []string{"before", "broken a moment ago", "in memory only"}; !slices.Equal(got, want) {
 			t.Errorf("the list has %q, want %q", got, want)
+		}
+	})
+}
+
+// A list that the store does not take now, since too much waits for the disk, is
+// written down with the next: else a removal would leave what it names behind.
+func TestAListThatWasNotTakenIsWrittenLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := segmenttest.New(nil)
+		var broken atomic.Bool
+		disk.Fault = func(string, string) error {
+			if broken.Load() {
+				return syscall.EIO
+			}
+			return nil
+		}
+		dir := t.TempDir()
+		s, err := store.Open(store.Options{Dir: dir, FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := openOwned(s, "mqtt_topics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken.Store(true)
+		for err = nil; err == nil; { // until the queue is full
+			e := &store.Entry{Kind: store.Imported, Device: "lamp", Received: time.Now().UnixMilli()}
+			for range 1000 {
+				e.Records = append(e.Records, protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 1000)), Time: time.Now().UnixNano()})
+			}
+			_, err = s.Append(e, store.Now, nil)
+		}
+		topics := []string{strings.Repeat("long/", 200_000), "short"}
+		for i, owner := range []string{"lamp", "plug"} {
+			o.own(owner, topics[i], 0)
+		}
+		if err := o.flush(); !errors.Is(err, store.ErrOverloaded) {
+			t.Fatalf("with a full queue: %v: the test shows nothing", err)
+		}
+		broken.Store(false)
+		time.Sleep(20 * time.Second)
+		for i, owner := range []string{"lamp", "plug"} {
+			o.own(owner, topics[i], 0) // as for the next message on it
+		}
+		if err := o.flush(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = store.Open(store.Options{Dir: dir, FS: disk}); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if o, err = openOwned(s, "mqtt_topics"); err != nil {
+			t.Fatal(err)
+		}
+		for i, owner := range []string{"lamp", "plug"} {
+			if !o.knows(owner, topics[i]) {
+				t.Errorf("the list has nothing of %s", owner)
+			}
 		}
 	})
 }

@@ -288,6 +288,15 @@ func TestABrokerThatIsAwayForHours(t *testing.T) {
 // What no longer fits the log's budget is missing in the stream, at its beginning and
 // nowhere else; it is counted and said, and the states are right all the same.
 func TestABrokerThatIsAwayForTooLong(t *testing.T) {
+	for name, most := range map[string]uint64{
+		"what is left is read for what changed": farBehind,
+		"that would be too much to read":        1000,
+	} {
+		t.Run(name, func(t *testing.T) { awayForTooLong(t, most) })
+	}
+}
+
+func awayForTooLong(t *testing.T, farBehind uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		br, err := broker.New(broker.Options{})
 		if err != nil {
@@ -297,7 +306,8 @@ func TestABrokerThatIsAwayForTooLong(t *testing.T) {
 		d := newDay(openHomeWith(t, store.Options{Dir: t.TempDir(), Budget: 256 << 10}), 4)
 		defer d.close()
 		s := &shaky{Broker: br}
-		d.run(s)
+		d.runWith(Options{Embedded: s}, func(b *Bridge) { b.backoff, b.farBehind = time.Second, farBehind })
+		synctest.Wait()
 		d.live(time.Minute)
 		before := seqsOf(t, s.taken())
 		s.leave()

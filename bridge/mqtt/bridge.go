@@ -70,6 +70,7 @@ type Bridge struct {
 	backoff    time.Duration // first wait before a reconnect
 	healthTick time.Duration // between two messages of how the gateway is, if nothing changes
 	healthGap  time.Duration // least, as devices come and go
+	farBehind  uint64        // entries that are read back for what changed in them
 	// diagnoseTick bounds how often what is counted of a device is said anew.
 	diagnoseTick time.Duration
 
@@ -78,6 +79,7 @@ type Bridge struct {
 	compose *composer
 	owned   *ownedTopics
 	plan    plan
+	unsure  bool               // entries were dropped: all states are due, whatever the rest says
 	warned  map[string]warning // by device
 	seen    lastSeen
 	lost    int64 // by subscribers of the embedded broker, when that was last said
@@ -148,6 +150,7 @@ func New(o Options) (*Bridge, error) {
 		seen:     lastSeen{newest: o.Store.Newest, online: map[string]int64{}},
 		patience: 15 * time.Second, grace: 250 * time.Millisecond, debounce: 2 * time.Second, birthDelay: time.Second,
 		settle: 5 * time.Second, backoff: time.Second, healthTick: time.Minute, healthGap: 2 * time.Second, diagnoseTick: 5 * time.Minute,
+		farBehind: farBehind,
 	}
 	// 23 characters are what every broker takes. The epoch tells two gateways
 	// apart that were restored from one backup.

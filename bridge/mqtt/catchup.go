@@ -22,7 +22,7 @@ func (b *Bridge) catchUp(l *link, full bool) (store.Position, error) {
 	head := b.o.Store.Head()
 	b.tail.Rewind()
 	var touched map[string]*touch
-	if !full && b.tail.Lag() <= farBehind {
+	if !full && !b.unsure && b.tail.Lag() <= b.farBehind {
 		var err error
 		if touched, err = b.touched(l.ctx, head); err != nil {
 			return 0, err
@@ -45,7 +45,13 @@ func (b *Bridge) catchUp(l *link, full bool) (store.Position, error) {
 			b.compose.begin()
 		}
 	}
-	return head, b.publishComposed(l)
+	if err := b.publishComposed(l); err != nil {
+		return 0, err
+	}
+	if touched == nil {
+		b.unsure = false
+	}
+	return head, nil
 }
 
 // touch is what changed of a device.
@@ -57,7 +63,8 @@ type touch struct {
 
 var everything = &touch{all: true, presence: true}
 
-// touched reads the entries from the cursor to head for what they change.
+// touched reads the entries from the cursor to head for what they change; nil if some
+// of them are gone.
 func (b *Bridge) touched(ctx context.Context, head store.Position) (map[string]*touch, error) {
 	all := map[string]*touch{}
 	for last := store.Position(0); last < head && b.tail.Lag() > 0; {
@@ -66,7 +73,8 @@ func (b *Bridge) touched(ctx context.Context, head store.Position) (map[string]*
 			return nil, err
 		}
 		if skipped > 0 {
-			return nil, b.dropped(skipped, entries)
+			b.dropped(skipped, entries)
+			return nil, nil
 		}
 		for _, e := range entries {
 			if e.Kind == store.Imported {
@@ -87,16 +95,16 @@ func (b *Bridge) touched(ctx context.Context, head store.Position) (map[string]*
 	return all, nil
 }
 
-// dropped counts entries that were gone before they were read. The cursor moves
-// to behind them, so that they are counted once; nil means that all states have
-// to be published, since it is not known what those entries changed.
-func (b *Bridge) dropped(skipped uint64, entries []*store.Entry) error {
+// dropped is told of entries that were gone before they were read, and what came behind
+// them. The cursor moves there, so that they are counted once and the next connect goes
+// on; all states have to be published, since it is not known what those entries changed.
+func (b *Bridge) dropped(skipped uint64, entries []*store.Entry) {
 	b.count.behind.Add(skipped)
-	b.event(bridgeEvent{Type: "alert", Message: "the broker was away for too long: the oldest entries of the stream were dropped"})
+	b.event(bridgeEvent{Type: "alert", Message: "the broker was too slow or away for too long: the oldest entries of the stream were dropped"})
+	b.unsure = true
 	if len(entries) > 0 {
 		b.tail.Advance(entries[0].Pos - 1)
 	}
-	return nil
 }
 
 // composeDevice adds presence and newest values of a device.

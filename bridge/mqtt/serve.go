@@ -210,8 +210,7 @@ func (b *Bridge) next(l *link) ([]*store.Entry, error) {
 	b.mu.Unlock()
 	entries, skipped, err := b.tail.Next(ctx, batchSize)
 	if skipped > 0 {
-		b.count.behind.Add(skipped)
-		b.event(bridgeEvent{Type: "alert", Message: "the broker was too slow or away for too long: the oldest entries of the stream were dropped"})
+		b.dropped(skipped, entries)
 		l.end(errBehind) // the states among them are made good at the next connect
 	}
 	if l.ctx.Err() != nil {

@@ -163,7 +163,7 @@ func (m *model) newest(s *store.Store) map[series]store.Newest {
 
 const (
 	atLeastKept = 26 * time.Hour // in the log until it is sealed, in pieces until the night
-	atMostKept  = 24 * time.Hour // behind its time: days go as a whole
+	atMostKept  = 25 * time.Hour // behind its time: days go as a whole, within the hour
 )
 
 // compare holds the history against the map. What is too old may be there for a

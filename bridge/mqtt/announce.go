@@ -239,6 +239,7 @@ func (b *Bridge) announce(l *link, id string, resend bool) error {
 		return b.clear(l, id, nil)
 	}
 	b.warn(d)
+	b.compose.fit(d)
 	keep := map[string]bool{}
 	for _, topic := range b.compose.stateTopics(id, b.values(d)) {
 		keep[topic] = true

@@ -63,7 +63,7 @@ type pointView struct {
 	precision *int
 	event     bool
 	light     *lightView // then topic is the light's
-	fresh     *freshView // nil: its values do not grow old
+	ages      string     // its component, if that says that its values grow old
 	attribute string
 	owned     bool
 	batch     uint64 // in which it was published last
@@ -100,7 +100,7 @@ func (c *composer) abandon() { c.msgs, c.owned, c.buf = nil, nil, nil }
 // forget drops what is remembered of a device that left the home.
 func (c *composer) forget(device string) {
 	delete(c.views, device)
-	c.forgetFreshness(device)
+	delete(c.freshness.all, device)
 }
 
 // add appends the messages of an entry. states is false for entries that are
@@ -151,8 +151,10 @@ func (c *composer) addRecord(e *store.Entry, v *view, r *protocol.Record, states
 	default:
 		c.addState(e.Device, p, r.Value)
 	}
-	if p.fresh != nil && !r.Late {
-		c.refresh(p.fresh, r.Time, now)
+	if p.ages != "" && !r.Late {
+		if f := c.freshness.all[e.Device][p.ages]; f != nil {
+			c.refresh(f, r.Time, now)
+		}
 	}
 }
 
@@ -315,10 +317,8 @@ func (c *composer) stateTopics(device string, values []store.Newest) []string {
 		return nil
 	}
 	ts := []string{v.lifecycle, v.availability}
-	for _, p := range v.points {
-		if p.fresh != nil {
-			ts = append(ts, p.fresh.topic)
-		}
+	for _, f := range c.freshness.all[device] {
+		ts = append(ts, f.topic)
 	}
 	for _, n := range values {
 		if topic, ok := c.stateTopic(device, n.Name); ok {
@@ -358,7 +358,6 @@ func (c *composer) makeView(id string, d *protocol.Description) *view {
 	v.availability, _ = c.topics.device(id, "availability")
 	v.lifecycle, _ = c.topics.device(id, "lifecycle")
 	lights := map[string]*lightView{}
-	dev, _ := c.device(id)
 	for _, p := range d.Points() {
 		if !p.Reports {
 			continue
@@ -376,7 +375,9 @@ func (c *composer) makeView(id string, d *protocol.Description) *view {
 		if pv.topic, ok = c.topics.point(id, name, what); !ok {
 			continue
 		}
-		pv.fresh = c.fresh(dev, p.Component)
+		if p.Component.Freshness > 0 {
+			pv.ages = p.Component.ID
+		}
 		if name != p.Name {
 			if lights[name] == nil {
 				lights[name] = &lightView{pointView: pointView{topic: pv.topic}}

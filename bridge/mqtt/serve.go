@@ -101,7 +101,7 @@ func (b *Bridge) work(l *link) error {
 	if full {
 		b.owned.forgetMarks()
 	}
-	b.compose.forgetFreshness("")
+	b.compose.forgetFreshness()
 	replayed, err := b.catchUp(l, full)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/hearthgate/hearthgate/bridge/mqtt/hass"
-	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/registry"
 )
 
@@ -23,30 +22,42 @@ type freshView struct {
 	owned  bool
 }
 
-// freshViews are all of them, by topic.
+// freshViews are all of them, by device and component. Who asks looks them up here
+// each time: which there are depends on how often a device wakes, not on its
+// description alone.
 type freshViews struct {
-	all  map[string]*freshView
+	all  map[string]map[string]*freshView
 	next time.Time // the earliest until of those that are online; zero = none is
 }
 
-// fresh is the view of a component's freshness, nil if it has none.
-func (c *composer) fresh(d registry.Device, k *protocol.Component) *freshView {
-	budget := hass.Budget(d, k)
-	topic, ok := c.topics.point(d.ID, k.ID, "availability")
-	if budget == 0 || !ok {
-		delete(c.freshness.all, topic)
-		return nil
-	}
-	f := c.freshness.all[topic]
-	if f == nil {
-		if c.freshness.all == nil {
-			c.freshness.all = map[string]*freshView{}
+// fit makes the views of a device those that it should have as it is now.
+func (c *composer) fit(d registry.Device) {
+	var views map[string]*freshView
+	for i := range d.Description.Components {
+		k := &d.Description.Components[i]
+		budget := hass.Budget(d, k)
+		topic, ok := c.topics.point(d.ID, k.ID, "availability")
+		if budget == 0 || !ok {
+			continue
 		}
-		f = &freshView{device: d.ID, topic: topic}
-		c.freshness.all[topic] = f
+		f := c.freshness.all[d.ID][k.ID]
+		if f == nil {
+			f = &freshView{device: d.ID, topic: topic}
+		}
+		f.budget = budget
+		if views == nil {
+			views = map[string]*freshView{}
+		}
+		views[k.ID] = f
 	}
-	f.budget = budget
-	return f
+	if views == nil {
+		delete(c.freshness.all, d.ID)
+		return
+	}
+	if c.freshness.all == nil {
+		c.freshness.all = map[string]map[string]*freshView{}
+	}
+	c.freshness.all[d.ID] = views
 }
 
 // refresh takes note of a value of that time.
@@ -82,9 +93,10 @@ func (c *composer) sayFresh(f *freshView, now time.Time) {
 // addFreshness appends what a device's components with a freshness have on their
 // topics. The store knows how old their values are.
 func (c *composer) addFreshness(d registry.Device, again bool, now time.Time) {
+	c.fit(d)
 	for i := range d.Description.Components {
 		k := &d.Description.Components[i]
-		f := c.fresh(d, k)
+		f := c.freshness.all[d.ID][k.ID]
 		if f == nil {
 			continue
 		}
@@ -106,22 +118,20 @@ func (c *composer) addFreshness(d registry.Device, again bool, now time.Time) {
 // expire appends those whose values have become too old by now.
 func (c *composer) expire(now time.Time) {
 	c.freshness.next = time.Time{}
-	for _, f := range c.freshness.all {
-		if f.said == "online" {
-			c.sayFresh(f, now)
+	for _, views := range c.freshness.all {
+		for _, f := range views {
+			if f.said == "online" {
+				c.sayFresh(f, now)
+			}
 		}
 	}
 }
 
-// forgetFreshness is for a device that left the home ("" = for all of them, since
-// a new link has said nothing yet).
-func (c *composer) forgetFreshness(device string) {
-	for topic, f := range c.freshness.all {
-		switch {
-		case device == "":
+// forgetFreshness is for a new link, which has said nothing yet.
+func (c *composer) forgetFreshness() {
+	for _, views := range c.freshness.all {
+		for _, f := range views {
 			f.said = ""
-		case f.device == device:
-			delete(c.freshness.all, topic)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func TestAValueGrowsOldThoughItsDeviceIsOnline(t *testing.T) {
 	is("a new one", h.report("power", 0, false), powerTopic, "online")
 	is("no budget", h.report("total", 0, false))
 
-	h.forgetFreshness("") // another link, or a restart
+	h.forgetFreshness() // another link, or a restart
 	is("it begins with what is true", h.said(func() { h.addFreshness(h.d, false, h.now) }), powerTopic, "online", fanTopic, "online")
 	is("again for Home Assistant's birth", h.said(func() { h.addFreshness(h.d, true, h.now) }), powerTopic, "online", fanTopic, "online")
 	is("both are over in the end", h.later(time.Hour), powerTopic, "offline", fanTopic, "offline")
@@ -112,6 +113,55 @@ func TestASleeperWithLongNapsHasNoStaleValues(t *testing.T) {
 	}
 	if b := hass.Budget(h.d, &h.d.Description.Components[0]); b != 0 {
 		t.Errorf("a budget of %v", b)
+	}
+}
+
+// How often a device wakes decides which of its values grow old, with the same
+// description too: those that do stay online for as long as they come.
+func TestWhatGrowsOldChangesWithHowOftenADeviceWakes(t *testing.T) {
+	h := newStaleHome(t, 0)
+	none := map[string]string{}
+	is := func(what string, want, got map[string]string) {
+		t.Helper()
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", what, d)
+		}
+	}
+	announced := func() map[string]string { return h.said(func() { h.addFreshness(h.d, false, h.now) }) }
+	announced()
+	is("it reports", map[string]string{powerTopic: "online"}, h.report("power", 0, false))
+
+	h.d.WakeInterval = 300 // longer than power is fresh
+	is("it sleeps for longer", none, announced())
+	if slices.Contains(h.stateTopics("plug", nil), powerTopic) {
+		t.Error("the topic stays, though its values are true until the next")
+	}
+	is("much later", none, h.later(59*time.Second))
+
+	h.d.WakeInterval = 30
+	is("it wakes more often", map[string]string{powerTopic: "online"}, announced())
+	if !slices.Contains(h.stateTopics("plug", nil), powerTopic) {
+		t.Error("the topic goes though it is in use")
+	}
+	for range 10 {
+		is("it reports", none, h.report("power", 0, false))
+		is("and sleeps", none, h.later(30*time.Second))
+	}
+}
+
+// Nothing is said any more of a component that is gone.
+func TestNothingGrowsOldOfWhatIsGone(t *testing.T) {
+	h := newStaleHome(t, 0)
+	h.said(func() { h.addFreshness(h.d, false, h.now) })
+	h.report("power", 0, false)
+	without, err := protocol.NewDescription(&protocol.Describe{Components: h.d.Description.Components[1:]}, nil, protocol.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.d.Description = without
+	h.said(func() { h.addFreshness(h.d, false, h.now) })
+	if said := h.later(time.Hour); len(said) > 0 {
+		t.Errorf("said %v", said)
 	}
 }
 

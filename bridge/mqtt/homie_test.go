@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -492,4 +493,53 @@ func TestHomieSaysOnlyWhatIsTrue(t *testing.T) {
 		return x.topic == topic+"lux/value" && x.payload == "4"
 	})
 	eventually(t, "the alert ends", func() bool { return retained(t, dial)[topic+"$alert/lux"] == "" })
+}
+
+// How often a device wakes decides which of its values grow old, with the same
+// description too.
+func TestHomieFollowsHowOftenADeviceWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		br, err := broker.New(broker.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer br.Close()
+		s := &shaky{Broker: br}
+		h := newHome(t)
+		defer h.close()
+		h.add("plug", protocol.Component{ID: "power", Kind: "sensor", Unit: "W", Freshness: 60})
+		wakes := func(every uint64) {
+			h.reg.Seen("plug", &protocol.Hello{Boot: testBoot, WakeInterval: every})
+			time.Sleep(5 * time.Second)
+		}
+		wakes(30)
+		h.run(Options{Embedded: s, Homie: true})
+		time.Sleep(5 * time.Second)
+		topic := "homie/5/hg-" + h.store.GatewayID() + "-plug/"
+		kept := map[string]string{}
+		has := func(after time.Duration, power, alert string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			for _, x := range s.taken() {
+				kept[x.topic] = x.payload
+			}
+			if kept[topic+"power/value"] != power || kept[topic+"$alert/power"] != alert {
+				t.Errorf("power %q, alert %q, want %q, %q", kept[topic+"power/value"], kept[topic+"$alert/power"], power, alert)
+			}
+		}
+		const alert = "power has said nothing for more than 1m0s"
+		h.say("plug", number("power", 5))
+		has(59*time.Second, "5", "")
+		has(2*time.Second, "", alert)
+		wakes(300)
+		has(0, "5", "") // true until the next
+		h.say("plug", number("power", 6))
+		has(290*time.Second, "6", "")
+		wakes(30)
+		has(0, "", alert)
+		h.say("plug", number("power", 7))
+		has(59*time.Second, "7", "")
+		has(2*time.Second, "", alert)
+	})
 }

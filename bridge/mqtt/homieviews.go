@@ -18,9 +18,10 @@ import (
 type homieView struct {
 	id      string // in the home
 	device  homie.Device
-	content uint64 // mark of its description without a version
+	content uint64                   // mark of its description without a version
+	budgets map[string]time.Duration // by component, of those whose values grow old
 	state   string
-	fresh   map[string]*homieFresh // by component
+	fresh   map[string]*homieFresh // those of budgets
 }
 
 // homieFresh is a component that says for how long its values are true. Homie has no
@@ -91,8 +92,8 @@ func (h *homieSide) orphans(owner string, keep map[string]bool) []message {
 // prepare makes a device's view and says all of it, nothing if this link has said it.
 func (h *homieSide) prepare(d registry.Device, now time.Time) homieSaying {
 	v := &homieView{id: d.ID, device: h.names.Device(d), state: homie.State(store.Unknown), fresh: map[string]*homieFresh{}}
-	v.content = mark(v.device.Document(0))
-	if old := h.views[d.ID]; old != nil && old.content == v.content {
+	v.content, v.budgets = mark(v.device.Document(0)), budgetsOf(d)
+	if old := h.views[d.ID]; old != nil && old.content == v.content && maps.Equal(old.budgets, v.budgets) {
 		return homieSaying{owner: d.ID}
 	}
 	if p, known := h.b.o.Store.PresenceOf(d.ID); known {
@@ -121,6 +122,19 @@ func (h *homieSide) prepare(d registry.Device, now time.Time) homieSaying {
 	return s
 }
 
+// budgetsOf are for how long the values of a device's components are true, which depends
+// on how often it wakes too.
+func budgetsOf(d registry.Device) map[string]time.Duration {
+	budgets := map[string]time.Duration{}
+	for i := range d.Description.Components {
+		c := &d.Description.Components[i]
+		if budget := hass.Budget(d, c); budget > 0 {
+			budgets[c.ID] = budget
+		}
+	}
+	return budgets
+}
+
 func (h *homieSide) topic(v *homieView, what string) string { return h.names.Topic(v.device.ID, what) }
 
 // values are all retained properties of a device, those without a value empty, and
@@ -132,7 +146,7 @@ func (v *homieView) values(h *homieSide, d registry.Device, now time.Time) (msgs
 	}
 	for _, p := range d.Description.Points() {
 		c := p.Component
-		if budget := hass.Budget(d, c); budget > 0 && v.fresh[c.ID] == nil {
+		if budget := v.budgets[c.ID]; budget > 0 && v.fresh[c.ID] == nil {
 			node, _, _ := strings.Cut(v.device.Points[p.Name].Path(), "/")
 			v.fresh[c.ID] = &homieFresh{component: c, node: node, budget: budget}
 		}

@@ -207,20 +207,23 @@ func (d *device) close(code protocol.CloseCode, text string) {
 	}
 }
 
-// revoked: its links end at once, and it is disabled.
-func (d *device) revoked() {
+// standing follows what the registry says of the device: whether it may come. Of two
+// changes at a moment either may be heard of first, so what holds is asked here, with
+// mu held: who asks last knows the last. Where it was revoked its links end at once,
+// though it may come again by now: their token may not.
+func (d *device) standing(wasRevoked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.close(protocol.CloseRevoked, "revoked")
-	d.told(d.presence.disabled(time.Now()), store.Urgent, nil)
-}
-
-// allowed: a device that was revoked may come again.
-func (d *device) allowed() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.presence.State == store.Disabled {
+	if wasRevoked {
+		d.close(protocol.CloseRevoked, "revoked")
+	}
+	known, ok := d.hub.o.Registry.Get(d.id)
+	switch disabled := d.presence.State == store.Disabled; {
+	case d.gone || !ok || known.Revoked == disabled:
+	case disabled:
 		d.told(d.presence.enabled(time.Now()), store.Urgent, nil)
+	default:
+		d.told(d.presence.disabled(time.Now()), store.Urgent, nil)
 	}
 }
 

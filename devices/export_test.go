@@ -1,5 +1,7 @@
 package devices
 
+import "github.com/hearthgate/hearthgate/registry"
+
 // FailAppend lets the device's link see what it does when the log refuses a
 // frame.
 func (h *Hub) FailAppend(id string, err error) {
@@ -9,3 +11,6 @@ func (h *Hub) FailAppend(id string, err error) {
 	d.mu.Unlock()
 	l.notStored(err)
 }
+
+// Hear lets the hub hear of a change when the test wants it to.
+func (h *Hub) Hear(id string, c registry.Change) { h.changed(id, c) }

@@ -129,17 +129,15 @@ func (h *Hub) remember() {
 // changed is the registry's watcher.
 func (h *Hub) changed(id string, c registry.Change) {
 	switch c {
-	case registry.Revoked:
-		h.device(id).revoked()
 	case registry.Removed:
 		d := h.device(id)
 		h.mu.Lock()
 		delete(h.devices, id)
 		h.mu.Unlock()
 		d.removed()
-	case registry.Updated:
-		if d, ok := h.o.Registry.Get(id); ok && !d.Revoked {
-			h.device(id).allowed()
+	case registry.Revoked, registry.Updated:
+		if _, ok := h.o.Registry.Get(id); ok {
+			h.device(id).standing(c == registry.Revoked)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hearthgate/hearthgate/devices"
 	"github.com/hearthgate/hearthgate/devices/devicetest"
 	"github.com/hearthgate/hearthgate/protocol"
+	"github.com/hearthgate/hearthgate/registry"
 	"github.com/hearthgate/hearthgate/store"
 )
 
@@ -39,6 +40,39 @@ func TestASilentLinkIsGivenUp(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if s := presence(home, "kitchen"); s != store.Lost {
 			t.Errorf("%s after the grace", s)
+		}
+	})
+}
+
+// Of two changes at a moment the hub may hear of the first one last. What the registry
+// says then is what holds.
+func TestARevocationThatIsHeardOfLate(t *testing.T) {
+	story(t, func(t *testing.T) {
+		home := devicetest.New(t, devices.Options{})
+		home.Dial(home.Add("kitchen")).Open(1)
+		if err := home.Registry.Revoke("kitchen"); err != nil {
+			t.Fatal(err)
+		}
+		token, err := home.Registry.Rotate("kitchen")
+		if err != nil {
+			t.Fatal(err)
+		}
+		home.Hub.Hear("kitchen", registry.Revoked)
+		if s := presence(home, "kitchen"); s == store.Disabled {
+			t.Error("it is disabled though it may come again")
+		}
+		home.Dial(token).Open(2)
+		if s := presence(home, "kitchen"); s != store.Online {
+			t.Errorf("%s though it is there", s)
+		}
+
+		if err := home.Registry.Remove("kitchen"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		home.Hub.Hear("kitchen", registry.Revoked)
+		if s := presence(home, "kitchen"); s != "" {
+			t.Errorf("the log has it as %s though it left the home", s)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -90,10 +91,15 @@ func (r *Registry) insertFleet(prefix string, ids []string, rows []deviceRow, do
 		err = r.tables.fleets.Delete(prefix, store.Now, done)
 	}
 	if err != nil {
-		// The store takes no more. What cannot be deleted now is undone by load.
+		// The store takes no more. What cannot be deleted now is undone by load; else
+		// nothing may tell load to, since others can be given these ids.
+		var undone error
 		for _, id := range ids[:made] {
 			delete(r.devices, id)
-			_ = r.tables.devices.Delete(id, store.Rides, nil)
+			undone = errors.Join(undone, r.tables.devices.Delete(id, store.Rides, nil))
+		}
+		if undone == nil {
+			_ = r.tables.fleets.Delete(prefix, store.Rides, nil)
 		}
 	}
 	return err

@@ -191,7 +191,7 @@ func (a *API) commandMany(w http.ResponseWriter, r *http.Request, submit func(bo
 	if err != nil {
 		return err
 	}
-	to := crowd{waiting: make(chan []byte, registry.MaxMembers), done: make(chan command.Result, registry.MaxMembers)}
+	to := newCrowd()
 	outcomes, id, err := submit(body, to)
 	if err != nil {
 		return problem(http.StatusBadRequest, "%v", err)
@@ -204,18 +204,30 @@ func (a *API) commandMany(w http.ResponseWriter, r *http.Request, submit func(bo
 	return writeJSON(w, status, map[string]any{"id": id, "results": results, "waiting": waiting})
 }
 
-// crowd is the asker of a request to many. Its channels have room for all.
-type crowd struct {
-	waiting chan []byte
-	done    chan command.Result
+// crowd is the asker of a request to many: what is said of its members, in order.
+// It has room for all.
+type crowd chan said
+
+// said is that a member waits for its device, or its outcome.
+type said struct {
+	who  string
+	over bool
+	text json.RawMessage
+}
+
+func newCrowd() crowd { return make(crowd, 2*registry.MaxMembers) }
+
+// memberOf names a member: a device may be there with several of its components.
+func memberOf(device string, set []command.Setting) string {
+	return string(command.AppendSet([]byte(device), set))
 }
 
 func (c crowd) Waiting(r command.Request, until time.Time) {
-	c.waiting <- command.AppendWaiting(nil, r, until)
+	c <- said{memberOf(r.Device, r.Set), false, command.AppendWaiting(nil, r, until)}
 }
 
 func (c crowd) Done(r command.Result, confirm func()) {
-	c.done <- r
+	c <- said{memberOf(r.Device, r.Set), true, r.AppendJSON(nil)}
 	confirm()
 }
 
@@ -223,14 +235,20 @@ func (c crowd) Done(r command.Result, confirm func()) {
 // waits for its device; at most so long.
 func (c crowd) collect(r *http.Request, outcomes int, wait time.Duration, given bool) (results, waiting []json.RawMessage) {
 	results, waiting = []json.RawMessage{}, []json.RawMessage{}
+	var who []string // of those in waiting
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for len(results) < outcomes && (given || len(results)+len(waiting) < outcomes) {
 		select {
-		case res := <-c.done:
-			results = append(results, res.AppendJSON(nil))
-		case text := <-c.waiting:
-			waiting = append(waiting, text)
+		case s := <-c:
+			if !s.over {
+				who, waiting = append(who, s.who), append(waiting, s.text)
+				continue
+			}
+			results = append(results, s.text)
+			if i := slices.Index(who, s.who); i >= 0 {
+				who, waiting = slices.Delete(who, i, i+1), slices.Delete(waiting, i, i+1)
+			}
 		case <-timer.C:
 			return results, waiting
 		case <-r.Context().Done():

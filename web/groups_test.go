@@ -2,9 +2,13 @@ package web
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/hearthgate/hearthgate/command"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
 )
@@ -110,4 +114,33 @@ func TestWhatIsWrongWithAGroupOrSceneIsSaid(t *testing.T) {
 			t.Errorf("%s %s: %s, want %q", c.path, c.body, got, c.says)
 		}
 	}
+}
+
+// A member that waited and then has its outcome counts once: the answer does not
+// come while another one has neither.
+func TestAMemberThatWaitedDoesNotStandForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd()
+		r := httptest.NewRequest("POST", "/", nil)
+		hall, desk := command.Request{Device: "hall", Via: "group/all"}, command.Request{Device: "desk", Via: "group/all"}
+		done := func(q command.Request) { c.Done(command.Result{Device: q.Device, Via: q.Via, Outcome: command.OK}, func() {}) }
+		go func() {
+			c.Waiting(hall, time.Now().Add(time.Hour))
+			time.Sleep(time.Second)
+			done(hall) // it came
+			time.Sleep(time.Second)
+			c.Waiting(desk, time.Now().Add(time.Hour))
+			time.Sleep(time.Second)
+			done(desk)
+		}()
+		began := time.Now()
+		results, waiting := c.collect(r, 2, time.Minute, false)
+		if took := time.Since(began); len(results) != 1 || len(waiting) != 1 || took != 2*time.Second {
+			t.Errorf("after %v: results %s, waiting %s", took, results, waiting)
+		}
+		if len(waiting) == 1 && !strings.Contains(string(waiting[0]), "desk") {
+			t.Errorf("%s has its outcome", waiting)
+		}
+		time.Sleep(time.Minute) // the rest of the story
+	})
 }

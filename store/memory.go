@@ -329,8 +329,12 @@ func (s *Store) keepLess() {
 	m.kept = kept
 	clear(m.rows)
 	for i, it := range m.kept {
-		if it.table != nil && it.tell == nil {
+		switch {
+		case it.table == nil:
+		case it.tell == nil:
 			m.rows[rowKey{it.table.name, it.key}] = i
+		default: // behind an earlier change of the same row
+			delete(m.rows, rowKey{it.table.name, it.key})
 		}
 	}
 }

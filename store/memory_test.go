@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -339,6 +340,73 @@ func TestTablesInMemory(t *testing.T) {
 		}
 		if p, _ := s.PresenceOf("a"); p != presence {
 			t.Errorf("presence %+v", p)
+		}
+		end(t, s)
+	})
+}
+
+// Of a row that changed before and in the time in memory the newest change is the one
+// that stays, also when so much was kept for the disk that the oldest entries went.
+func TestTheNewestOfARowStaysWhateverGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := segmenttest.Reborn(nil)
+		var broken atomic.Bool
+		disk.Fault = func(what, _ string) error {
+			if broken.Load() && what == "write" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		dir := t.TempDir()
+		s, err := store.Open(store.Options{Dir: dir, FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		words, err := store.OpenTable[int](s, "words")
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(key string, v int, done func(error)) {
+			t.Helper()
+			if err := words.Put(key, v, store.Now, done); err != nil {
+				t.Fatal(err)
+			}
+		}
+		broken.Store(true)
+		put("other", 1, nil)
+		time.Sleep(time.Second) // that is what the committer has in hand
+		put("k", 1, nil)
+		put("k", 2, func(error) {})
+		time.Sleep(15 * time.Second)
+		if !s.Era().InMemory() {
+			t.Fatal("the store does not work in memory only: the test shows nothing")
+		}
+		before := s.Health().InMemoryOnly
+		for range 10 {
+			e := &store.Entry{Kind: store.Result, Device: "lamp", Command: 1, Received: time.Now().UnixMilli()}
+			for range 1000 {
+				e.Records = append(e.Records, protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 1000)), Time: time.Now().UnixNano()})
+			}
+			if _, err := s.Append(e, store.Now, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if s.Health().InMemoryOnly == before {
+			t.Fatal("nothing was dropped: the test shows nothing")
+		}
+		put("k", 3, nil)
+		broken.Store(false)
+		time.Sleep(20 * time.Second)
+		end(t, s)
+		if s, err = store.Open(store.Options{Dir: dir, FS: disk}); err != nil {
+			t.Fatal(err)
+		}
+		if words, err = store.OpenTable[int](s, "words"); err != nil {
+			t.Fatal(err)
+		}
+		if v, _, err := words.Get("k"); v != 3 || err != nil {
+			t.Errorf("the row is %d, %v", v, err)
 		}
 		end(t, s)
 	})

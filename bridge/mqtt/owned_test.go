@@ -95,13 +95,11 @@ func TestAListThatWasNotTakenIsWrittenLater(t *testing.T) {
 		}
 		broken.Store(true)
 		for err = nil; err == nil; { // until the queue is full
-			e := &store.Entry{Kind: store.Imported, Device: "lamp", Received: time.Now().UnixMilli()}
-			for range 1000 {
-				e.Records = append(e.Records, protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 1000)), Time: time.Now().UnixNano()})
-			}
-			_, err = s.Append(e, store.Now, nil)
+			now := time.Now()
+			large := protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 1<<20)), Time: now.UnixNano()}
+			_, err = s.Append(&store.Entry{Kind: store.Imported, Device: "lamp", Received: now.UnixMilli(), Records: []protocol.Record{large}}, store.Now, nil)
 		}
-		topics := []string{strings.Repeat("long/", 200_000), "short"}
+		topics := []string{strings.Repeat("long/", 400_000), "short"}
 		for i, owner := range []string{"lamp", "plug"} {
 			o.own(owner, topics[i], 0)
 		}

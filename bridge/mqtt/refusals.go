@@ -19,6 +19,10 @@ type refusals struct {
 
 const maxRefusals = 2
 
+// maxSuspects bounds who is remembered: a state that gave way to a newer one is not
+// sent again, so nobody ever clears it. Beyond it all begin anew.
+const maxSuspects = 16 * windowSize
+
 // key names a message by topic and content.
 func (m *message) key() uint64 {
 	h := fnv.New64a()
@@ -52,7 +56,7 @@ func (r *refusals) confirmed(m *message) {
 func (r *refusals) hungUp(inFlight []message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.times == nil {
+	if r.times == nil || len(r.times) > maxSuspects {
 		r.times = map[uint64]int{}
 	}
 	for i := range inFlight {

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -108,5 +109,28 @@ func TestSendingEndsWithItsLink(t *testing.T) {
 				t.Errorf("%q wait for the next link, want %q", topics, want)
 			}
 		})
+	}
+}
+
+// A broker that hangs up again and again leaves no more suspects behind than one
+// would have messages for; the newest are among them.
+func TestSuspectsAreBounded(t *testing.T) {
+	r := &refusals{}
+	m := func(n, i int) message { return message{topic: fmt.Sprint(n, "/", i)} }
+	for n := range 1000 {
+		var flight []message
+		for i := range windowSize {
+			flight = append(flight, m(n, i))
+		}
+		r.hungUp(flight)
+		r.back(true)
+		for i := range flight {
+			if suspect, _ := r.verdict(&flight[i]); !suspect {
+				t.Fatalf("message %d of flight %d is not suspect", i, n)
+			}
+		}
+	}
+	if n := len(r.times); n > 2000 {
+		t.Errorf("%d suspects", n)
 	}
 }

@@ -336,14 +336,20 @@ func awayForTooLong(t *testing.T, farBehind uint64) {
 		if st := d.bridge.Status(); lost == 0 || st.Lost != lost || st.Lag != 0 {
 			t.Errorf("%d entries are missing: %+v", lost, st)
 		}
-		said := 0
+		said, came := 0, 0
 		for _, x := range all {
+			if x.topic == "hearthgate/bridge/state" {
+				came++
+			}
 			if x.topic == "hearthgate/bridge/event" && strings.Contains(x.payload, "oldest entries of the stream were dropped") {
 				said++
 			}
 		}
 		if said == 0 {
 			t.Error("nobody is told")
+		}
+		if came != 1 { // it was broken off: where gaps come again and again it would never get on
+			t.Errorf("%d connections, want 1", came)
 		}
 	})
 }

@@ -96,8 +96,8 @@ func (b *Bridge) touched(ctx context.Context, head store.Position) (map[string]*
 }
 
 // dropped is told of entries that were gone before they were read, and what came behind
-// them. The cursor moves there, so that they are counted once and the next connect goes
-// on; all states have to be published, since it is not known what those entries changed.
+// them. The cursor moves there, so that they are counted once and never met again; all
+// states have to be published, since it is not known what those entries changed.
 func (b *Bridge) dropped(skipped uint64, entries []*store.Entry) {
 	b.count.behind.Add(skipped)
 	b.event(bridgeEvent{Type: "alert", Message: "the broker was too slow or away for too long: the oldest entries of the stream were dropped"})

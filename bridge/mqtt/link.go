@@ -19,7 +19,6 @@ import (
 var (
 	errLost     = errors.New("the connection to the broker was lost")
 	errStalled  = errors.New("the broker stopped acknowledging")
-	errBehind   = errors.New("entries were dropped before they were published")
 	errConflict = errors.New("another gateway publishes on our base topic")
 	errSkipped  = errors.New("the broker refused the message twice")
 	errNotSent  = errors.New("the link ended before the message was sent")

@@ -118,6 +118,12 @@ func (b *Bridge) work(l *link) error {
 		if err != nil {
 			return err
 		}
+		if b.unsure {
+			if replayed, err = b.catchUp(l, full); err != nil {
+				return err
+			}
+			continue
+		}
 		if len(entries) == 0 {
 			continue
 		}
@@ -211,7 +217,6 @@ func (b *Bridge) next(l *link) ([]*store.Entry, error) {
 	entries, skipped, err := b.tail.Next(ctx, batchSize)
 	if skipped > 0 {
 		b.dropped(skipped, entries)
-		l.end(errBehind) // the states among them are made good at the next connect
 	}
 	if l.ctx.Err() != nil {
 		return nil, context.Cause(l.ctx)

@@ -124,8 +124,9 @@ func (s *Store) moveToFiles(old journal, from uint64) error {
 		return err
 	}
 	err := s.copyRecords(old, from, func(number uint64, payload []byte) error {
+		pos, _ := position(payload)
 		for s.journal.Next() < number { // one that was damaged
-			if err := put(recordBegin(s.committer.next, 0, 0)); err != nil {
+			if err := put(recordBegin(pos, 0, 0)); err != nil {
 				return err
 			}
 		}

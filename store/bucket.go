@@ -33,7 +33,7 @@ type bucketLog struct {
 	bad    func(number uint64, err error)
 
 	next uint64 // owned by the goroutine that appends
-	lost int    // entries at most that the last record had, which cannot be read
+	lost int    // entries at most that the last records had, which cannot be read
 
 	mu     sync.Mutex
 	begin  uint64 // bytes of records before the first
@@ -48,21 +48,11 @@ func openBucketLog(f *file, after uint64, budget int64, room func() error, bad f
 	l := &bucketLog{f: f, budget: uint64(budget), room: room, bad: bad, next: after + 1, sealed: after}
 	err := f.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
-		if k, v := c.First(); k != nil {
-			l.begin, _, _ = openRecord(v)
-		}
-		if k, v := c.Last(); k != nil {
-			offset, payload, err := openRecord(v)
-			if l.end = offset + uint64(len(payload)); err != nil {
-				l.end, l.lost = l.begin, len(v)/leastEntry
-				bad(keyNumber(k), err)
-			}
-			l.next = max(l.next, keyNumber(k)+1)
-		}
-		l.seals = l.end
-		if k, v := c.Seek(numberKey(after + 1)); k != nil {
-			l.seals, _, _ = openRecord(v)
-		}
+		l.findEnd(c)
+		k, v := c.First()
+		l.begin = offsetFrom(c, k, v, l.end)
+		k, v = c.Seek(numberKey(after + 1))
+		l.seals = offsetFrom(c, k, v, l.end)
 		return nil
 	})
 	if err != nil {
@@ -84,6 +74,34 @@ func openBucketLog(f *file, after uint64, budget int64, room func() error, bad f
 		})
 	}
 	return l, errors.Join(err, serr)
+}
+
+// findEnd looks at the last records, of which some may be damaged.
+func (l *bucketLog) findEnd(c *bolt.Cursor) {
+	damaged := 0 // bytes
+	for k, v := c.Last(); k != nil; k, v = c.Prev() {
+		l.next = max(l.next, keyNumber(k)+1)
+		offset, payload, err := openRecord(v)
+		if err == nil {
+			l.end = offset + uint64(len(payload))
+			break
+		}
+		l.bad(keyNumber(k), err)
+		l.lost += len(v) / leastEntry
+		damaged += max(0, len(v)-recordHead)
+	}
+	l.end += uint64(damaged)
+}
+
+// offsetFrom is how many bytes of records come before the one at k, or before the next
+// one where it is damaged; end if there is none.
+func offsetFrom(c *bolt.Cursor, k, v []byte, end uint64) uint64 {
+	for ; k != nil; k, v = c.Next() {
+		if offset, _, err := openRecord(v); err == nil {
+			return offset
+		}
+	}
+	return end
 }
 
 func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -165,10 +183,7 @@ func dropRecords(b *bolt.Bucket, sealed, bytes uint64) (begin uint64, err error)
 	if freed < bytes {
 		return 0, segment.ErrFull
 	}
-	if k != nil {
-		begin, _, _ = openRecord(v)
-	}
-	return begin, deleteAll(b, keys)
+	return offsetFrom(c, k, v, 0), deleteAll(b, keys)
 }
 
 // Next is of journal, as are the others.
@@ -227,11 +242,11 @@ func (l *bucketLog) Extents() (all []segment.Extent, err error) {
 		c := tx.Bucket(bucketRecords).Cursor()
 		last, _ := c.Last()
 		for k, v := c.First(); k != nil; k, v = c.Seek(numberKey(keyNumber(k) + extentRecords)) {
-			offset, _, _ := openRecord(v)
 			if n := len(all); n > 0 {
 				all[n-1].Last = keyNumber(k) - 1
 			}
-			all, offsets = append(all, segment.Extent{First: keyNumber(k), Last: keyNumber(last)}), append(offsets, offset)
+			all = append(all, segment.Extent{First: keyNumber(k), Last: keyNumber(last)})
+			offsets = append(offsets, offsetFrom(c, k, v, end))
 		}
 		return nil
 	})
@@ -258,12 +273,9 @@ func (l *bucketLog) Release(passed, sealed uint64) {
 			for ; k != nil && keyNumber(k) <= min(passed, sealed) && len(keys) < recordsAtOnce; k, v = c.Next() {
 				keys = append(keys, append([]byte(nil), k...))
 			}
-			if k != nil {
-				begin, _, _ = openRecord(v)
-			}
-			if k, v = c.Seek(numberKey(sealed + 1)); k != nil {
-				seals, _, _ = openRecord(v)
-			}
+			begin = offsetFrom(c, k, v, begin)
+			k, v = c.Seek(numberKey(sealed + 1))
+			seals = offsetFrom(c, k, v, seals)
 			return nil
 		})
 		if err == nil && len(keys) > 0 {

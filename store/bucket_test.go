@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hearthgate/hearthgate/store"
 	bolt "go.etcd.io/bbolt"
@@ -64,4 +66,55 @@ func TestALogWithADamagedRecordMoves(t *testing.T) {
 		t.Errorf("the reader got %d entries, %d were skipped", entries, skipped)
 	}
 	end(t, s)
+}
+
+// The oldest record of the log in the database goes bad. How much was ever logged does not
+// count as what the log has, and commits go on.
+func TestTheOldestRecordOfTheLogGoesBad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const budget = 1 << 20
+		o := store.Options{Dir: memoryDir(t), Commit: 0, LogIn: store.InBolt}
+		s, err := store.OpenWithBudget(o, 1<<30, budget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tail, err := s.Tail("slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq := uint64(0)
+		for range 2 * budget / 60_000 {
+			seq++
+			sayMuch(t, s, seq)
+		}
+		takeAll(t, tail, 1, int(seq))
+		tail.Advance(s.Head())
+		for range 3 {
+			seq++
+			sayMuch(t, s, seq)
+		}
+		end(t, s)
+		spoil(t, o.Dir, 0)
+		if s, err = store.OpenWithBudget(o, 1<<30, budget); err != nil {
+			t.Fatal(err)
+		}
+		if h := s.Health(); h.LogBytes > budget {
+			t.Errorf("the log has %d bytes", h.LogBytes)
+		}
+		told := make(chan error, 1)
+		say(t, s, "a", seq+1, store.Now, waiter(func(err error) { told <- err }))
+		time.Sleep(time.Second)
+		if h := s.Health(); !h.Healthy {
+			t.Error(h.Err)
+		}
+		if entries, skipped := read(t, s, "slow"); entries != 4 || skipped != 0 {
+			t.Errorf("the reader got %d entries, %d were skipped", entries, skipped)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-told; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -28,6 +28,7 @@ const leastEntry = 4
 // bucketLog is the journal in that bucket.
 type bucketLog struct {
 	f      *file
+	view   func(func(*bolt.Tx) error) error // of f, but see within
 	budget uint64
 	room   func() error // makes some when the file is full
 	bad    func(number uint64, err error)
@@ -45,7 +46,7 @@ type bucketLog struct {
 
 // openBucketLog replays the records behind after.
 func openBucketLog(f *file, after uint64, budget int64, room func() error, bad func(uint64, error), replay func(uint64, []byte) error) (*bucketLog, error) {
-	l := &bucketLog{f: f, budget: uint64(budget), room: room, bad: bad, next: after + 1, sealed: after}
+	l := &bucketLog{f: f, view: f.view, budget: uint64(budget), room: room, bad: bad, next: after + 1, sealed: after}
 	err := f.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
 		l.findEnd(c)
@@ -74,6 +75,14 @@ func openBucketLog(f *file, after uint64, budget int64, room func() error, bad f
 		})
 	}
 	return l, errors.Join(err, serr)
+}
+
+// within is the log for who is in a transaction and reads: another one beside it would
+// wait for who waits for the first to end, and opens the file anew.
+func (l *bucketLog) within(tx *bolt.Tx) *bucketLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &bucketLog{view: func(f func(*bolt.Tx) error) error { return f(tx) }, bad: l.bad, end: l.end}
 }
 
 // findEnd looks at the last records, of which some may be damaged.
@@ -197,7 +206,7 @@ func (l *bucketLog) Scan(number uint64, f func(number uint64, payload []byte) bo
 			payload []byte
 		}
 		var page []found
-		err := l.f.view(func(tx *bolt.Tx) error {
+		err := l.view(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketRecords).Cursor()
 			if k, _ := c.First(); k != nil && number < keyNumber(k) {
 				return segment.ErrGone
@@ -238,7 +247,7 @@ func (l *bucketLog) Extents() (all []segment.Extent, err error) {
 	end := l.end
 	l.mu.Unlock()
 	var offsets []uint64
-	err = l.f.view(func(tx *bolt.Tx) error {
+	err = l.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
 		last, _ := c.Last()
 		for k, v := c.First(); k != nil; k, v = c.Seek(numberKey(keyNumber(k) + extentRecords)) {
@@ -267,7 +276,7 @@ func (l *bucketLog) Release(passed, sealed uint64) {
 		begin, seals := l.end, l.end // unless there are more
 		l.mu.Unlock()
 		var keys [][]byte
-		err := l.f.view(func(tx *bolt.Tx) error {
+		err := l.view(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketRecords).Cursor()
 			k, v := c.First()
 			for ; k != nil && keyNumber(k) <= min(passed, sealed) && len(keys) < recordsAtOnce; k, v = c.Next() {

@@ -2,12 +2,18 @@ package store_test
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -117,4 +123,54 @@ func TestTheOldestRecordOfTheLogGoesBad(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// onDamage is a log that calls f when damage is told of, once.
+type onDamage struct {
+	slog.Handler
+	once sync.Once
+	f    func()
+}
+
+func (d *onDamage) Enabled(context.Context, slog.Level) bool { return true }
+
+func (d *onDamage) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "damaged") {
+		d.once.Do(d.f)
+	}
+	return nil
+}
+
+// The log is in the database, and that is opened anew after an error while a check is
+// in the middle of it: the one waits for the other, and not both.
+func TestACheckWhileTheDatabaseIsOpenedAnew(t *testing.T) {
+	var s *store.Store
+	reopened := make(chan error, 1)
+	seen := &onDamage{Handler: slog.DiscardHandler, f: func() {
+		go func() { reopened <- store.Reopen(s) }()
+		for !store.Replacing(s) {
+			runtime.Gosched()
+		}
+	}}
+	s, err := store.OpenOn(store.Options{Dir: t.TempDir(), Commit: 0, LogIn: store.InBolt, Log: slog.New(seen)}, segmenttest.New(nil), 1<<20, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lag(t, s, 5)
+	if err := store.Update(s, "records", func(b *bolt.Bucket) error { return spoilIn(b, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	checked := make(chan error, 1)
+	go func() { checked <- s.Check() }()
+	select {
+	case <-checked:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the check waits for who waits for it")
+	}
+	if err := <-reopened; err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -31,7 +31,7 @@ func (s *Store) Check() error {
 			w.found("meta: %v", err)
 		}
 		w.end = pos + 1
-		s.checkLog(&w, record)
+		s.checkLog(&w, tx, record)
 		if w.end-1 < head {
 			w.found("the log ends at %d, but entries up to %d were acknowledged", w.end-1, head)
 		}
@@ -69,10 +69,14 @@ func (w *walk) found(format string, args ...any) {
 
 // checkLog walks through the records. Positions grow, and what follows the last
 // sealed record follows the last sealed entry.
-func (s *Store) checkLog(w *walk, sealed uint64) {
+func (s *Store) checkLog(w *walk, tx *bolt.Tx, sealed uint64) {
+	log := s.journal
+	if b, ok := log.(*bucketLog); ok {
+		log = b.within(tx)
+	}
 	for err := segment.ErrGone; errors.Is(err, segment.ErrGone); { // what was sealed may be released meanwhile
 		var all []segment.Extent
-		if all, err = s.journal.Extents(); err != nil {
+		if all, err = log.Extents(); err != nil {
 			w.found("log: %v", err)
 			return
 		}
@@ -80,7 +84,7 @@ func (s *Store) checkLog(w *walk, sealed uint64) {
 			return
 		}
 		l := logWalk{w: w, sealed: sealed, sealedEnd: w.end, rr: recordReader{mean: s.words.of}}
-		if err = s.journal.Scan(all[0].First, l.record); err != nil && !errors.Is(err, segment.ErrGone) {
+		if err = log.Scan(all[0].First, l.record); err != nil && !errors.Is(err, segment.ErrGone) {
 			w.found("log: %v", err)
 		}
 		w.end = max(w.end, l.end)

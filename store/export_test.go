@@ -200,3 +200,15 @@ func (s *Store) Unsealed() Position {
 	defer s.tails.RUnlock()
 	return s.tails.durable - s.tails.sealed
 }
+
+// Reopen opens the database anew, as after an error.
+func Reopen(s *Store) error { return s.file.reopen() }
+
+// Replacing reports whether somebody waits to do that until nobody reads.
+func Replacing(s *Store) bool {
+	if !s.file.mu.TryRLock() {
+		return true
+	}
+	s.file.mu.RUnlock()
+	return false
+}

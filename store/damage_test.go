@@ -199,6 +199,54 @@ func TestAnUnreadableFileIsSetAside(t *testing.T) {
 	}
 }
 
+// A start that finds the database unreadable is cut off before there is another one: by
+// a disk that has no room for it, or by whoever does not wait. The next start finds what
+// this one found.
+func TestAStartThatIsCutOffWhileItRescues(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, path string) error{
+		"a bucket is missing": func(t *testing.T, path string) error {
+			db, err := bolt.Open(path, 0o600, nil)
+			if err != nil {
+				return err
+			}
+			err = db.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("cursors")) })
+			return errors.Join(err, db.Close())
+		},
+		"a bad place was noted": func(t *testing.T, path string) error {
+			return os.WriteFile(path+".condemned", []byte("a bad place"), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			id := fill(t, dir)
+			if err := spoil(t, filepath.Join(dir, "gateway.db")); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if s, err := store.OpenFull(store.Options{Dir: dir}); err == nil {
+					t.Fatal("there was room", s.Close())
+				}
+			}
+			s := open(t, store.Options{Dir: dir, Commit: 0})
+			tokens, err := store.OpenTable[string](s, "tokens")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v, _, err := tokens.Get("device7"); v != "secret" || err != nil || s.GatewayID() != id {
+				t.Errorf("token %q, %v, of gateway %s", v, err, s.GatewayID())
+			}
+			if samples, err := s.History(t.Context(), "a", "r0", time.Time{}, time.Now().AddDate(50, 0, 0), 0); err != nil || len(samples) != 2000 {
+				t.Errorf("%d samples, %v", len(samples), err)
+			}
+			end(t, s)
+			end(t, open(t, store.Options{Dir: dir})) // and no loop of it
+			if aside, _ := filepath.Glob(filepath.Join(dir, "*.corrupt-*")); len(aside) != 1 {
+				t.Errorf("set aside: %v", aside)
+			}
+		})
+	}
+}
+
 // Single pages of garbage anywhere in the file: the start always succeeds.
 func TestGarbageInAnyPage(t *testing.T) {
 	dir := memoryDir(t)

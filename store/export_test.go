@@ -201,6 +201,18 @@ func (s *Store) Unsealed() Position {
 	return s.tails.durable - s.tails.sealed
 }
 
+// OpenFull is Open on a disk that has no room for another database.
+func OpenFull(o Options) (*Store, error) {
+	s := newStore(o)
+	s.file.options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		if flag&os.O_CREATE != 0 && name != s.file.path {
+			return nil, syscall.ENOSPC
+		}
+		return os.OpenFile(name, flag, mode)
+	}
+	return s.open()
+}
+
 // Reopen opens the database anew, as after an error.
 func Reopen(s *Store) error { return s.file.reopen() }
 

@@ -251,7 +251,32 @@ func overBudget(err error) bool {
 // create makes a new file with what init puts into it. A power cut during it
 // leaves the old state: the file gets its name when it is whole and synced.
 func (f *file) create(init func(*bolt.Tx) error) error {
-	tmp := f.path + ".new"
+	if err := f.prepare(init); err != nil {
+		return err
+	}
+	return f.begin()
+}
+
+// replace is create where there is a file, which is set aside.
+func (f *file) replace(init func(*bolt.Tx) error, now time.Time) (aside string, err error) {
+	if err := f.prepare(init); err != nil {
+		return "", err
+	}
+	aside = f.path + ".corrupt-" + now.UTC().Format("20060102T150405.000")
+	if os.Link(f.path, aside) != nil { // not every file system can: then there is none for a moment
+		err = os.Rename(f.path, aside)
+	}
+	if err != nil {
+		return "", err
+	}
+	return aside, f.begin()
+}
+
+// coming is how the name of a new file ends until it takes its place.
+const coming = ".new"
+
+func (f *file) prepare(init func(*bolt.Tx) error) error {
+	tmp := f.path + coming
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -263,20 +288,12 @@ func (f *file) create(init func(*bolt.Tx) error) error {
 	if err == nil {
 		err = db.Sync()
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, f.path); err != nil {
+	return errors.Join(err, db.Close())
+}
+
+func (f *file) begin() error {
+	if err := os.Rename(f.path+coming, f.path); err != nil {
 		return err
 	}
 	return syncDir(f.path)
-}
-
-// setAside moves an unreadable file out of the way.
-func (f *file) setAside(now time.Time) (string, error) {
-	name := f.path + ".corrupt-" + now.UTC().Format("20060102T150405.000")
-	if err := os.Rename(f.path, name); err != nil {
-		return "", err
-	}
-	return name, syncDir(f.path)
 }

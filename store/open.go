@@ -147,26 +147,34 @@ func (s *Store) openFile() error {
 	if cerr := f.close(); cerr != nil {
 		s.log.Warn("close the damaged file", "error", cerr)
 	}
-	aside, serr := f.setAside(time.Now())
-	if serr != nil {
-		return errors.Join(err, serr)
+	return s.beginAnew(err)
+}
+
+// beginAnew puts a new file in the place of one that cannot be read, with what can be
+// read of that. Until the new one is whole the old one keeps its name, and a note says
+// that it is not to be used: a start that is cut off here is begun again by the next.
+func (s *Store) beginAnew(why error) error {
+	f := s.file
+	if err := s.note(why); err != nil {
+		return errors.Join(why, fmt.Errorf("note that it is to be set aside: %w", err))
 	}
-	saved := rescue(aside)
-	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun with what can be read of it; a backup may have more",
-		"error", err, "set aside as", aside, "devices and settings rescued", saved.values)
-	f.damaged.Add(1)
+	saved := rescue(f.path)
 	fill := func(tx *bolt.Tx) error { return errors.Join(s.initFile(tx, saved.log), saved.put(tx)) }
-	if err := f.create(fill); err != nil {
-		return fmt.Errorf("make a new file: %w", err)
+	aside, err := f.replace(fill, time.Now())
+	if err != nil {
+		return errors.Join(why, fmt.Errorf("make a new file: %w", err))
+	}
+	s.log.Error("THE STORE COULD NOT BE READ: it was set aside and a new one begun with what can be read of it; a backup may have more",
+		"error", why, "set aside as", aside, "devices and settings rescued", saved.values)
+	f.damaged.Add(1)
+	if err := os.Remove(filepath.Join(s.dir, condemned)); err != nil {
+		s.log.Warn("a note about the damaged store stays", "error", err)
 	}
 	if err := f.open(); err != nil {
 		return err
 	}
 	if err := s.salvage(aside); err != nil {
 		s.log.Error("the history of the damaged store could not be read", "error", err)
-	}
-	if err := os.Remove(filepath.Join(s.dir, condemned)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.log.Warn("a note about the damaged store stays", "error", err)
 	}
 	return s.load()
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ type rescued struct {
 }
 
 // rescue reads all it can of the file at path besides the history, and of the log
-// in it what is nowhere else.
+// in it what is nowhere else. The file is changed by that, see shape.go.
 func rescue(path string) (r rescued) {
 	r.buckets = map[string]map[string][]byte{}
 	if err := guarded(func() error { return mendShape(path) }); err != nil {
@@ -173,7 +174,16 @@ func (s *Store) condemn(why error) {
 		return
 	}
 	s.log.Error("THE DATABASE IS DAMAGED and takes nothing more; commits go on in the log. The next start sets it aside and keeps what can be read of it", "error", why)
-	if err := os.WriteFile(path, []byte(why.Error()+"\n"), 0o600); err != nil {
+	if err := s.note(why); err != nil {
 		s.log.Error("that could not be noted", "error", err)
 	}
+}
+
+// note says durably that the database is to be set aside at a start, and why.
+func (s *Store) note(why error) error {
+	path := filepath.Join(s.dir, condemned)
+	if err := os.WriteFile(path, []byte(why.Error()+"\n"), 0o600); err != nil {
+		return err
+	}
+	return errors.Join(syncFile(path), syncDir(path))
 }

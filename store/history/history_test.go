@@ -167,3 +167,14 @@ func TestMergingChangesNothingThatIsRead(t *testing.T) {
 		}
 	}
 }
+
+// A span of all the time that there is is as coarse as any.
+func TestAPictureOfAllTime(t *testing.T) {
+	h := open(t)
+	h.seal(slices.Collect(everyMinute(midnight, 24*60))...)
+	h.view(func(r *history.Reader) {
+		if l := r.Pick(always("kitchen", "temperature"), 500); l != history.Days {
+			t.Errorf("picked %v", l)
+		}
+	})
+}

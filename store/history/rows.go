@@ -28,8 +28,8 @@ func (r *Reader) Rows(q Query, level Level) iter.Seq[rollup.Row] {
 // Pick is the coarsest level that has at least two points for each of width
 // pixels in the span of q, Raw only if it is kept of all of it.
 func (r *Reader) Pick(q Query, width int) Level {
-	for l := Days; l > Raw; l-- {
-		if (q.To-q.From)/int64(l.Span()) >= 2*int64(width) {
+	for l := Days; l > Raw && q.From < q.To; l-- {
+		if uint64(q.To-q.From)/uint64(l.Span()) >= 2*uint64(width) { // all time there is fits no int64
 			return l
 		}
 	}

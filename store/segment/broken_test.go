@@ -62,7 +62,7 @@ func TestTriesThatFailUseNothingUp(t *testing.T) {
 	}
 }
 
-// badSector is a directory in which a part of one file cannot be read.
+// badSector is a directory in which a part of one file ("" = each) cannot be read.
 type badSector struct {
 	segment.FS
 	name     string
@@ -81,7 +81,7 @@ type badFile struct {
 }
 
 func (f *badFile) ReadAt(b []byte, off int64) (int, error) {
-	if f.name == f.d.name && off < f.d.to && off+int64(len(b)) > f.d.from {
+	if (f.d.name == "" || f.d.name == f.name) && off < f.d.to && off+int64(len(b)) > f.d.from {
 		return int(max(0, f.d.from-off)), syscall.EIO
 	}
 	return f.File.ReadAt(b, off)
@@ -118,6 +118,46 @@ func TestABadSectorCostsWhatIsInIt(t *testing.T) {
 	d.to = small
 	if err := l.Scan(1, func(uint64, []byte) bool { return true }); err == nil || len(h.damaged) > 0 {
 		t.Errorf("a disk that is away: %v, damage %v", err, h.damaged)
+	}
+}
+
+// What the disk does not give at a start is never written over: it may give it again.
+func TestWhatCannotBeReadAtAStartIsSetAside(t *testing.T) {
+	for what, bad := range map[string]badSector{
+		"a file":            {name: "log-0002.seg", from: 0},
+		"the end of a file": {name: "log-0002.seg", from: 10 << 10},
+		"all files":         {from: 0},
+	} {
+		t.Run(what, func(t *testing.T) {
+			disk := segmenttest.Reborn(nil)
+			l, _ := open(t, disk, 0)
+			write(t, l, 1, 150)
+			_ = l.Close()
+			before := disk.Content()
+			d := bad
+			d.FS, d.to = disk, small
+			l, h := open(t, &d, 0)
+			if len(h.damaged) == 0 {
+				t.Error("nothing was said of it")
+			}
+			d.to = 0
+			for range 200 { // all segments are used again
+				if _, err := l.Append([]byte(payload(20))); err != nil {
+					t.Fatal(err)
+				}
+				l.Release(l.Next()-1, l.Next()-1)
+			}
+			_ = l.Close()
+			var after []string
+			for _, content := range disk.Content() {
+				after = append(after, string(content))
+			}
+			for name, content := range before {
+				if (bad.name == "" || bad.name == name) && !slices.Contains(after, string(content)) {
+					t.Errorf("%s is gone; there are %v", name, slices.Sorted(maps.Keys(disk.Content())))
+				}
+			}
+		})
 	}
 }
 

@@ -166,7 +166,8 @@ func (l *Log) examine(name string) {
 	}
 	b := make([]byte, headerSize)
 	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+	unread := err != nil && !errors.Is(err, io.EOF)
+	if unread {
 		l.o.Damaged(name, err)
 	}
 	h, valid := decodeHeader(b[:n])
@@ -186,6 +187,10 @@ func (l *Log) examine(name string) {
 	_ = f.Close()
 	if valid {
 		l.orphan(s)
+		return
+	}
+	if unread { // it may have much in it
+		l.stays(s, l.putAside(s))
 		return
 	}
 	l.giveBack(s)
@@ -298,7 +303,8 @@ func (l *Log) scan(s *segment, last uint64) (found layout) {
 		found.add(number, off, n, lost)
 		off, cut = off+n, 0
 	}
-	if w.err != nil {
+	if w.err != nil { // what the disk does not give now may be of value yet
+		found.damaged = true
 		l.o.Damaged(s.name, w.err)
 	}
 	if cut > 0 {

@@ -201,13 +201,23 @@ func (l *Log) giveBack(s *segment) {
 	var err error
 	switch {
 	case s.damaged && l.damaged < setAside:
-		l.damaged++
-		err = l.o.FS.Rename(s.name, fmt.Sprintf("%s.damaged-%d", s.name, s.sequence))
+		err = l.putAside(s)
 	case s.distrust || s.damaged || s.size != l.o.Size || len(l.free) >= spares:
 		err = l.o.FS.Remove(s.name)
 	default:
 		l.free = append(l.free, s.name)
 	}
+	l.stays(s, err)
+}
+
+// putAside keeps a segment under another name.
+func (l *Log) putAside(s *segment) error {
+	l.damaged++
+	return l.o.FS.Rename(s.name, fmt.Sprintf("%s.damaged-%d", s.name, s.sequence))
+}
+
+// stays tells of a segment that could not be put away, if so.
+func (l *Log) stays(s *segment, err error) {
 	if err != nil {
 		l.o.Log.Warn("a used segment of the log could not be put away", "segment", s.name, "error", err)
 	}

@@ -224,3 +224,20 @@ func Replacing(s *Store) bool {
 	s.file.mu.RUnlock()
 	return false
 }
+
+// Nights does what a store does at some times, and says how many transactions each took.
+func Nights(o Options, at ...time.Time) (took []int, err error) {
+	s := newStore(o)
+	n := 0
+	s.file.durable = func() { n++ }
+	if err := s.openStopped(); err != nil {
+		return nil, err
+	}
+	for _, now := range at {
+		n = 0
+		for s.keepHistory(now) == keepPause {
+		}
+		took = append(took, n)
+	}
+	return took, errors.Join(s.journal.Close(), s.file.close(), s.held.Close())
+}

@@ -59,13 +59,18 @@ func (s *Store) counter(device, name string) (counter, known bool) {
 	return false, false
 }
 
-// keeper is one that goes by what is set now.
-func (s *Store) keeper() *history.Keeper {
+// renewPolicy lets the keeper go by what is set now. It stays the same one: it knows
+// what it need not look at again.
+func (s *Store) renewPolicy() {
+	k := &s.seal.keep
+	if k.Keeper == nil {
+		k.Keeper = &history.Keeper{Counters: s.counter, Damage: s.file.damage}
+	}
 	overrides, err := s.Keeps()
 	if err != nil {
 		s.log.Error("how long values are kept cannot be read", "error", err)
 	}
-	return &history.Keeper{Policy: history.Policy{Keep: s.retain, Overrides: overrides}, Counters: s.counter, Damage: s.file.damage}
+	k.Policy = history.Policy{Keep: s.retain, Overrides: overrides}
 }
 
 // keepHistory merges days once a night, removes what is too old, a bounded part of
@@ -76,7 +81,7 @@ func (s *Store) keepHistory(now time.Time) (again time.Duration) {
 		return retainEvery
 	}
 	if !k.busy {
-		k.Keeper = s.keeper()
+		s.renewPolicy()
 	}
 	now = s.age(now)
 	var more bool

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
@@ -155,4 +156,28 @@ func size(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// One device's samples are kept for a shorter time than the others'. What was looked at
+// for that is not looked at again each hour.
+func TestWhatWasThinnedOutIsNotLookedAtAgain(t *testing.T) {
+	const devices = 150 // whose values one transaction does not look at
+	o := store.Options{Dir: t.TempDir(), Commit: 0}
+	s := open(t, o)
+	for n := range devices {
+		sayNow(t, s, fmt.Sprint("d", n), 1)
+	}
+	if err := s.SetKeep("d0", store.Keep{Raw: 24 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	end(t, s)
+	said := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) // about
+	night := said.AddDate(0, 0, 5)
+	took, err := store.Nights(o, said.Add(24*time.Hour), night, night.Add(time.Hour), night.Add(2*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took[1] < 3 || took[2] > 1 || took[3] > 1 {
+		t.Errorf("transactions: %v", took)
+	}
 }

@@ -133,6 +133,9 @@ func (s *Store) openFile() error {
 	}
 	err := f.open()
 	if err == nil {
+		err = s.mendMeta()
+	}
+	if err == nil {
 		err = s.upgrade()
 	}
 	if err == nil {
@@ -249,7 +252,7 @@ func newLogEpoch() uint64 {
 }
 
 func putLogEpoch(tx *bolt.Tx, epoch uint64) error {
-	return tx.Bucket(bucketMeta).Put(keyLog, binary.BigEndian.AppendUint64(nil, epoch))
+	return errors.Join(tx.Bucket(bucketMeta).Put(keyLog, binary.BigEndian.AppendUint64(nil, epoch)), putCopy(tx))
 }
 
 func newEpoch() string {

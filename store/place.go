@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 
 	"github.com/hearthgate/hearthgate/store/segment"
@@ -28,26 +27,12 @@ func (s *Store) openLog() error {
 			return err
 		}
 		open = s.openBucket
-	} else if err := s.mendEpoch(); err != nil {
-		return err
 	}
 	if err := open(s.seal.record, s.replayRecord); err != nil {
 		return err
 	}
 	s.words.resume(s.file.damaged.Load() > 0) // of the database, too
 	return nil
-}
-
-// mendEpoch finds the log's files again when a bit of their epoch flipped in meta,
-// which carries no checksum: they would all be of another log.
-func (s *Store) mendEpoch() error {
-	epoch, ok := segment.Epoch(s.fs, s.logEpoch)
-	if !ok || bits.OnesCount64(epoch^s.logEpoch) != 1 {
-		return nil
-	}
-	s.file.damage("the epoch of the log in meta", fmt.Errorf("it says %016x, the log's files %016x", s.logEpoch, epoch))
-	s.logEpoch = epoch
-	return s.file.update(func(tx *bolt.Tx) error { return putLogEpoch(tx, epoch) })
 }
 
 // settleLog lets go of what nobody needs of the log, and moves it to where it is
@@ -225,5 +210,5 @@ func (s *Store) clear(place LogIn) error {
 }
 
 func putPlace(tx *bolt.Tx, place LogIn) error {
-	return tx.Bucket(bucketMeta).Put(keyPlace, []byte{byte(place)})
+	return errors.Join(tx.Bucket(bucketMeta).Put(keyPlace, []byte{byte(place)}), putCopy(tx))
 }

@@ -137,7 +137,7 @@ func (r *rescued) put(tx *bolt.Tx) error {
 			}
 		}
 	}
-	return nil
+	return putCopy(tx)
 }
 
 // guarded runs f so that damage comes back as an error.

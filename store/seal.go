@@ -235,7 +235,7 @@ type sealedTo struct {
 }
 
 func putSealed(tx *bolt.Tx, pos Position, record uint64) error {
-	return tx.Bucket(bucketMeta).Put(keySealed, binary.BigEndian.AppendUint64(positionKey(pos), record))
+	return errors.Join(tx.Bucket(bucketMeta).Put(keySealed, binary.BigEndian.AppendUint64(positionKey(pos), record)), putCopy(tx))
 }
 
 func getSealed(tx *bolt.Tx) (pos Position, record uint64, err error) {

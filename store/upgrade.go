@@ -35,7 +35,7 @@ func (s *Store) upgrade() error {
 	case placed && (format[0] < fileFormat || format[0] > mostFormat):
 		s.file.damage("the format in meta", fmt.Errorf("it says %d, which did not know of a place of the log", format[0]))
 		return s.file.update(func(tx *bolt.Tx) error {
-			return tx.Bucket(bucketMeta).Put(keyFormat, []byte{fileFormat})
+			return errors.Join(tx.Bucket(bucketMeta).Put(keyFormat, []byte{fileFormat}), putCopy(tx))
 		})
 	case format[0] > fileFormat:
 		return fmt.Errorf("format %x was written by a newer version of the gateway; install that one", format)
@@ -311,8 +311,8 @@ func (u *upgrading) finish(tx *bolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	return errors.Join(
 		putStates(tx, states), tx.DeleteBucket(olderBucketLog), meta.Delete(olderKeyCheckpoint), meta.Delete(keyUpgrade),
-		putSealed(tx, u.end, u.number), putPlace(tx, InBolt), putLogEpoch(tx, newLogEpoch()),
-		meta.Put(keyFormat, []byte{fileFormat}))
+		meta.Put(keyFormat, []byte{fileFormat}),
+		putSealed(tx, u.end, u.number), putPlace(tx, InBolt), putLogEpoch(tx, newLogEpoch()))
 }
 
 // states are those of all devices, the forgotten among them.

@@ -269,7 +269,8 @@ func (l *bucketLog) Extents() (all []segment.Extent, err error) {
 	return all, err
 }
 
-// Release removes records; what fails is tried again the next time.
+// Release removes records; what fails is tried again the next time. What is sealed is so
+// in any case.
 func (l *bucketLog) Release(passed, sealed uint64) {
 	for more := true; more; {
 		l.mu.Lock()
@@ -287,7 +288,13 @@ func (l *bucketLog) Release(passed, sealed uint64) {
 			seals = offsetFrom(c, k, v, seals)
 			return nil
 		})
-		if err == nil && len(keys) > 0 {
+		if err != nil {
+			return
+		}
+		l.mu.Lock()
+		l.seals, l.sealed = max(l.seals, seals), max(l.sealed, sealed)
+		l.mu.Unlock()
+		if len(keys) > 0 {
 			err = l.f.update(func(tx *bolt.Tx) error { return deleteAll(tx.Bucket(bucketRecords), keys) })
 		}
 		if err != nil {
@@ -295,7 +302,7 @@ func (l *bucketLog) Release(passed, sealed uint64) {
 		}
 		more = len(keys) == recordsAtOnce
 		l.mu.Lock()
-		l.begin, l.seals, l.sealed = max(l.begin, begin), max(l.seals, seals), max(l.sealed, sealed)
+		l.begin = max(l.begin, begin)
 		l.mu.Unlock()
 	}
 }

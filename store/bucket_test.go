@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,24 @@ func TestTheOldestRecordOfTheLogGoesBad(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The database is so full that nothing can be removed from the log in it. What is sealed
+// is sealed all the same: commits do not wait for that.
+func TestWhatIsSealedThoughItCannotBeRemoved(t *testing.T) {
+	s := open(t, store.Options{Commit: 0, LogIn: store.InBolt})
+	for seq := range uint64(20) {
+		sayNow(t, s, "a", seq+1)
+	}
+	s.SetDatabaseFault(func() error { return syscall.ENOSPC })
+	if n := store.Release(s, 15, 15); n == 0 || n > 500 {
+		t.Errorf("%d bytes seem not to be sealed of the last five records", n)
+	}
+	if n := store.Release(s, 20, 20); n != 0 {
+		t.Errorf("%d bytes seem not to be sealed", n)
+	}
+	s.SetDatabaseFault(nil)
+	end(t, s)
 }
 
 // onDamage is a log that calls f when damage is told of, once.

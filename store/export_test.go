@@ -241,3 +241,10 @@ func Nights(o Options, at ...time.Time) (took []int, err error) {
 	}
 	return took, errors.Join(s.journal.Close(), s.file.close(), s.held.Close())
 }
+
+// Release tells the log how far nobody needs it any more, and how far it is sealed. It
+// says how many bytes are not.
+func Release(s *Store, passed, sealed uint64) (unsealed int64) {
+	s.journal.Release(passed, sealed)
+	return s.journal.Stats().Unsealed
+}

@@ -23,9 +23,7 @@ func (s *Store) Check() error {
 	s.tails.RUnlock()
 	w := walk{}
 	err := s.file.exclusive(func(tx *bolt.Tx) error {
-		for err := range tx.Check() {
-			w.found("file: %v", err)
-		}
+		w.pages(tx)
 		pos, record, err := getSealed(tx)
 		if err != nil {
 			w.found("meta: %v", err)

@@ -31,7 +31,7 @@ func killed(t *testing.T, steps int) (segmenttest.Image, *script) {
 			t.Fatal(err)
 		}
 		for n := range steps {
-			sc.steps = append(sc.steps, next(n))
+			sc.steps = append(sc.steps, course{}.next(n))
 			if err := sc.ask(s, table, sc.steps[n], func(error) {}); err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"reflect"
@@ -57,12 +58,16 @@ func OpenSmall(o Options) (*Store, error) {
 }
 
 // OpenWatched is OpenOn that calls write before each write to the database and
-// durable after each transaction, from the start.
-func OpenWatched(o Options, fs segment.FS, segmentSize, sealBytes int64, write func(b []byte, off int64) error, durable func()) (*Store, error) {
+// durable after each transaction, from the start. The database has room bytes, or
+// with 0 as many as always; write and durable may be nil.
+func OpenWatched(o Options, fs segment.FS, segmentSize, sealBytes int64, room int, write func(b []byte, off int64) error, durable func()) (*Store, error) {
 	s := newStore(o)
 	s.fs, s.segmentSize, s.sealBytes = fs, segmentSize, sealBytes
+	s.file.options.MaxSize = cmp.Or(room, s.file.options.MaxSize)
 	s.file.durable = durable
-	s.file.opened = func(db *bolt.DB) { onWrite(db, write) }
+	if write != nil {
+		s.file.opened = func(db *bolt.DB) { onWrite(db, write) }
+	}
 	return s.open()
 }
 
@@ -136,6 +141,21 @@ func OpenWithBudget(o Options, maxSize int, log int64) (*Store, error) {
 	s.file.options.MaxSize, s.logBudget = maxSize, log
 	s.segmentSize, s.sealBytes, s.mostUnsealed = min(256<<10, log/8), min(512<<10, log/4), min(2<<20, log/2)
 	return s.open()
+}
+
+// Read begins to read the database, and keeps at it until it is told to stop.
+func Read(s *Store) (stop func()) {
+	begun, told, ended := make(chan bool), make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		_ = s.file.view(func(*bolt.Tx) error {
+			close(begun)
+			<-told
+			return nil
+		})
+	}()
+	<-begun
+	return func() { close(told); <-ended }
 }
 
 // Update changes the file behind the store's back.

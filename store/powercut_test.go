@@ -3,6 +3,7 @@ package store_test
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,6 +33,7 @@ type script struct {
 	steps []step
 	acked []int // by operation of the disk: steps acknowledged before it
 	looks []look
+	room  int // of the database
 }
 
 // look is how things were for the reader that lags, after so many operations of
@@ -54,19 +56,34 @@ const (
 	cutDevices = 3
 	forgotten  = "old"      // a device whose samples retention takes at once
 	imported   = "imported" // one whose samples are of another store
+	meter      = "meter"    // one that has much to say, two hours a day
 )
 
-func (st step) entry() *store.Entry {
+// at is the time of what a step says, in ms.
+func (st step) at() int64 {
 	at := int64(1795219200000 + st.seq*1000)
-	if st.device == forgotten {
+	switch st.device {
+	case forgotten:
 		at -= 300 * 86_400_000
+	case meter:
+		at += int64(st.seq/20)*86_400_000 - 60*86_400_000
 	}
+	return at
+}
+
+func (st step) entry() *store.Entry {
+	at := st.at()
 	e := &store.Entry{Kind: store.Telemetry, Device: st.device, Boot: protocol.Boot{7}, Seq: st.seq, Received: at}
 	if st.device == imported {
 		e.Kind = store.Imported
 	}
 	for i := range 1 + st.seq%4 {
 		e.Records = append(e.Records, protocol.Record{Name: fmt.Sprint("r", i), Value: protocol.Int(int64(st.seq)), Time: at * 1e6, Absolute: true})
+	}
+	if st.device == meter {
+		noise := make([]byte, 1500)
+		_, _ = rand.NewChaCha8([32]byte{byte(st.seq), byte(st.seq >> 8)}).Read(noise)
+		e.Records = append(e.Records, protocol.Record{Name: "noise", Value: protocol.Text(hex.EncodeToString(noise)), Time: at * 1e6, Absolute: true})
 	}
 	if st.seq%11 == 0 { // larger than a page now and then
 		e.Records = append(e.Records, protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 6000)), Time: at * 1e6, Absolute: true})
@@ -75,7 +92,10 @@ func (st step) entry() *store.Entry {
 }
 
 // next makes the n-th step.
-func next(n int) step {
+func (c course) next(n int) step {
+	if c.room > 0 && n%2 == 0 {
+		return step{device: meter, seq: uint64(n + 1)}
+	}
 	if n%5 == 4 {
 		st := step{key: fmt.Sprint("k", n%7), value: fmt.Sprint(n)}
 		if n%3 == 0 {
@@ -106,6 +126,7 @@ type course struct {
 	lag     int           // of a reader that then reads on to half of it
 	budget  int64         // of the log, 0 = more than is ever used
 	older   byte          // the format of the file it begins with, 0 = today's
+	room    int           // of the database, 0 = more than is ever used
 }
 
 func (c course) options(dir string, place store.LogIn) store.Options {
@@ -118,7 +139,7 @@ func (c course) options(dir string, place store.LogIn) store.Options {
 // stopped and goes on in the next. At times the disk is broken for so long that the
 // store works in memory.
 func record(t *testing.T, course course) (disk *segmenttest.Disk, sc *script) {
-	sc = &script{}
+	sc = &script{room: course.room}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.UnixMilli(1795219200000).Add(-time.Hour)))
 		dir := t.TempDir()
@@ -148,7 +169,7 @@ func record(t *testing.T, course course) (disk *segmenttest.Disk, sc *script) {
 			sc.ack(disk.Len())
 		}
 		for run, place := range course.places {
-			s, err := store.OpenWatched(course.options(dir, place), disk, cutSegment, cutSeal, write, func() { disk.Sync("gateway.db") })
+			s, err := store.OpenWatched(course.options(dir, place), disk, cutSegment, cutSeal, course.room, write, func() { disk.Sync("gateway.db") })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +193,7 @@ func record(t *testing.T, course course) (disk *segmenttest.Disk, sc *script) {
 					s.SetDatabaseFault(unless(!unsealed))
 				}
 				for range 1 + c%4 {
-					st := next(len(sc.steps))
+					st := course.next(len(sc.steps))
 					sc.steps = append(sc.steps, st)
 					if len(sc.steps)%50 == 0 && run == 0 && !unsealed {
 						failing.Store(int32(1 + c%2))
@@ -195,6 +216,9 @@ func record(t *testing.T, course course) (disk *segmenttest.Disk, sc *script) {
 				if c%70 == 60 {
 					time.Sleep(25 * time.Hour)
 				}
+			}
+			if (s.Health().Dropped > 0) != (course.room > 0) {
+				t.Errorf("with room for %d bytes: %+v", course.room, s.Health())
 			}
 			end(t, s)
 		}
@@ -322,7 +346,7 @@ func (sc *script) verify(o store.Options, image segmenttest.Image, at int, goOn 
 		}
 		files[name] = b
 	}
-	s, err := store.OpenOn(o, segmenttest.Reborn(files), cutSegment, cutSeal)
+	s, err := store.OpenWatched(o, segmenttest.Reborn(files), cutSegment, cutSeal, sc.room, nil, nil)
 	if err != nil {
 		return fmt.Errorf("the start is refused: %w", err)
 	}
@@ -358,16 +382,27 @@ func (sc *script) verify(o store.Options, image segmenttest.Image, at int, goOn 
 	if err := words.Each(func(k, v string) error { table[k] = v; return nil }); err != nil {
 		return err
 	}
+	oldest := map[string]uint64{} // that are there
+	for _, st := range slices.Backward(got) {
+		oldest[st.device] = st.seq
+	}
 	acked, limits := sc.acked[at], sc.seen(at)
 	for n := acked; n <= len(sc.steps); n++ {
 		entries, rows := sc.after(n)
-		kept := slices.DeleteFunc(slices.Clone(entries), func(st step) bool { return st.device == forgotten })
+		kept := slices.DeleteFunc(slices.Clone(entries), func(st step) bool { return st.device == forgotten || sc.gone(st, oldest) })
 		if slices.Equal(kept, got) && maps.Equal(rows, table) && read.is(entries, limits) {
 			return errors.Join(sc.verifyState(s, entries), sc.goOn(s, n, goOn))
 		}
 	}
 	return fmt.Errorf("after %d acknowledged steps of %d there are %d entries, a reader at %d got %d (it was at %d at most, and there was all from %d on), and %v",
 		acked, len(sc.steps), len(got), read.after, len(read.entries), limits.advanced, limits.first, table)
+}
+
+// gone reports whether a step may be missing: where the database has little room, the
+// oldest of each device do.
+func (sc *script) gone(st step, oldest map[string]uint64) bool {
+	first, some := oldest[st.device]
+	return sc.room > 0 && (!some || st.seq < first)
 }
 
 // seen is the first look at the reader that lags behind a cut, which bounds how far
@@ -484,15 +519,16 @@ func TestPowerCut(t *testing.T) {
 		course      course
 		least, race int // images; commits under the race detector
 	}{
-		{"files", course{280, 6, files, never, 0, 0}, 10_000, 25},
-		{"in the database", course{60, 6, inBolt, never, 0, 0}, 2000, 15},
-		{"the log moves", course{60, 6, []store.LogIn{store.Files, store.InBolt, store.Files}, never, 0, 0}, 2000, 20},
-		{"closed and opened", course{80, 6, again, never, 0, 0}, 2000, 20},
-		{"the budget is spent", course{120, 4, files, 150, 4 * cutSegment, 0}, 2000, 100},
-		{"the budget is spent in the database", course{120, 2, inBolt, 150, 4 * cutSegment, 0}, 1000, 100},
-		{"upgraded from 1", course{30, 10, files, never, 0, 1}, 1000, 4},
-		{"upgraded from 2", course{30, 10, files, never, 0, 2}, 1000, 4},
-		{"upgraded from 2 in the database", course{20, 4, inBolt, never, 0, 2}, 500, 4},
+		{"files", course{commits: 280, each: 6, places: files, lag: never}, 10_000, 25},
+		{"in the database", course{commits: 60, each: 6, places: inBolt, lag: never}, 2000, 15},
+		{"the log moves", course{commits: 60, each: 6, places: []store.LogIn{store.Files, store.InBolt, store.Files}, lag: never}, 2000, 20},
+		{"closed and opened", course{commits: 80, each: 6, places: again, lag: never}, 2000, 20},
+		{"the budget is spent", course{commits: 120, each: 4, places: files, lag: 150, budget: 4 * cutSegment}, 2000, 100},
+		{"the budget is spent in the database", course{commits: 120, each: 2, places: inBolt, lag: 150, budget: 4 * cutSegment}, 1000, 100},
+		{"the database's room is spent", course{commits: 120, each: 4, places: files, lag: never, room: 256 << 10}, 1000, 60},
+		{"upgraded from 1", course{commits: 30, each: 10, places: files, lag: never, older: 1}, 1000, 4},
+		{"upgraded from 2", course{commits: 30, each: 10, places: files, lag: never, older: 2}, 1000, 4},
+		{"upgraded from 2 in the database", course{commits: 20, each: 4, places: inBolt, lag: never, older: 2}, 500, 4},
 	}
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
@@ -550,7 +586,7 @@ func recoverOn(dir string, image segmenttest.Image) (*segmenttest.Disk, error) {
 	delete(files, "gateway.db")
 	disk := segmenttest.New(files)
 	disk.Put("gateway.db", database)
-	s, err := store.OpenWatched(store.Options{Dir: dir, Commit: 0}, disk, cutSegment, cutSeal,
+	s, err := store.OpenWatched(store.Options{Dir: dir, Commit: 0}, disk, cutSegment, cutSeal, 0,
 		followWrites(disk, path, int64(len(database))), func() { disk.Sync("gateway.db") })
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ func TestHistoryOfWhatWasSaidWhileTheLogWasSealed(t *testing.T) {
 					slow = func() { time.Sleep(20 * time.Millisecond) }
 				}
 				o := store.Options{Dir: memoryDir(t), Commit: 0, LogIn: in}
-				s, err := store.OpenWatched(o, segmenttest.New(nil), 16<<10, 20<<10, func([]byte, int64) error { return nil }, slow)
+				s, err := store.OpenWatched(o, segmenttest.New(nil), 16<<10, 20<<10, 0, func([]byte, int64) error { return nil }, slow)
 				if err != nil {
 					t.Fatal(err)
 				}

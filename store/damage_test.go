@@ -515,22 +515,38 @@ func TestWhenTheSpaceIsUsedUpTheOldestGo(t *testing.T) {
 
 func theOldestGo(t *testing.T, logIn store.LogIn) {
 	var log bytes.Buffer
-	dir := memoryDir(t)
-	s, err := store.OpenWithBudget(store.Options{Dir: dir, Commit: 0, LogIn: logIn, Log: slog.New(slog.NewTextHandler(&log, nil))}, 8<<20, 256<<20)
+	s, err := store.OpenWithBudget(store.Options{Dir: memoryDir(t), Commit: 0, LogIn: logIn, Log: slog.New(slog.NewTextHandler(&log, nil))}, 8<<20, 256<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const frames = 30_000 // about 20 MB
+	sayOften(t, s, 0, frames)
+	h := s.Health()
+	if !h.Healthy || h.Entries != frames || h.Dropped == 0 || h.FileBytes > 12<<20 || h.LogBytes > 3<<20 {
+		t.Errorf("health %+v", h)
+	}
+	if n := strings.Count(log.String(), "used up"); n != 1 || strings.Contains(log.String(), "cannot write") {
+		t.Errorf("log:\n%s", log.String())
+	}
+	if got := s.Hello("a", []protocol.Boot{{7}})[0]; got != frames {
+		t.Errorf("settled %d", got)
+	}
+	end(t, s)
+}
+
+// sayOften says frames of a minute each, and waits until they are acknowledged.
+func sayOften(t *testing.T, s *store.Store, from, to uint64) {
+	t.Helper()
 	done := make(chan error, 100)
-	r := rand.New(rand.NewPCG(1, 2))
-	for seq := range uint64(frames) {
+	r := rand.New(rand.NewPCG(from, 2))
+	for seq := from; seq < to; seq++ {
 		e := step{device: "a", seq: seq + 1}.entry()
 		noise := make([]byte, 300)
 		for i := range noise {
 			noise[i] = byte(' ' + r.IntN(90))
 		}
 		e.Records = append(e.Records, protocol.Record{Name: "filler", Value: protocol.Text(string(noise)), Time: e.Records[0].Time, Absolute: true})
-		e.Received += int64(seq) * 60_000 // twenty days
+		e.Received += int64(seq) * 60_000
 		for i := range e.Records {
 			e.Records[i].Time += int64(seq) * 60_000 * 1e6
 		}
@@ -545,15 +561,30 @@ func theOldestGo(t *testing.T, logIn store.LogIn) {
 			}
 		}
 	}
+}
+
+// Pages of what was removed cannot be used again while somebody reads: that is no
+// reason to remove more.
+func TestNoMoreGoesBecauseSomebodyReads(t *testing.T) {
+	s, err := store.OpenWithBudget(store.Options{Dir: memoryDir(t), Commit: 0}, 8<<20, 256<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sayOften(t, s, 0, 30_000)
+	before := s.Health().Dropped
+	if before == 0 {
+		t.Fatal("there is room for all")
+	}
+	stop := store.Read(s)
+	sayOften(t, s, 30_000, 32_000)
+	stop()
+	sayOften(t, s, 32_000, 33_000)
+	end(t, s)
 	h := s.Health()
-	if !h.Healthy || h.Entries != frames || h.Dropped == 0 || h.FileBytes > 12<<20 || h.LogBytes > 3<<20 {
+	if went := h.Dropped - before; went > 25_000 { // in days of 5,000
+		t.Errorf("%d samples went for 10,000 that came", went)
+	}
+	if h.FileBytes > 16<<20 {
 		t.Errorf("health %+v", h)
 	}
-	if n := strings.Count(log.String(), "used up"); n != 1 || strings.Contains(log.String(), "cannot write") {
-		t.Errorf("log:\n%s", log.String())
-	}
-	if got := s.Hello("a", []protocol.Boot{{7}})[0]; got != frames {
-		t.Errorf("settled %d", got)
-	}
-	end(t, s)
 }

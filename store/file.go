@@ -42,6 +42,7 @@ type file struct {
 
 	reopening sync.Mutex
 	writing   sync.Mutex // held for a transaction that writes; before mu
+	lent      int        // bytes above the budget, while somebody reads; guarded by writing
 
 	mu sync.RWMutex // held for reading while db is in use, for writing to replace it
 	db *bolt.DB     // nil: could not be opened again
@@ -150,7 +151,10 @@ func (f *file) updateBeyond(extra int, fn func(*bolt.Tx) error) (err error) {
 	if f.db == nil {
 		return errUnavailable
 	}
-	f.db.MaxSize = f.options.MaxSize + extra
+	if f.lent > 0 && f.db.Stats().OpenTxN == 0 {
+		f.lent = 0
+	}
+	f.db.MaxSize = f.options.MaxSize + max(extra, f.lent)
 	err = f.db.Update(func(tx *bolt.Tx) error {
 		f.count(tx)
 		if err := fn(tx); err != nil {
@@ -165,6 +169,27 @@ func (f *file) updateBeyond(extra int, fn func(*bolt.Tx) error) (err error) {
 		f.durable()
 	}
 	return err
+}
+
+// lend lets the file grow above its budget until nobody reads, if there are pages that
+// are free but for who reads; lent says whether there are.
+func (f *file) lend(extra int) (lent bool, err error) {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.db == nil {
+		return false, errUnavailable
+	}
+	st := f.db.Stats()
+	if st.OpenTxN == 0 || st.PendingPageN == 0 {
+		return false, nil
+	}
+	if f.lent > 0 {
+		return true, fmt.Errorf("%w: what is free is held by who reads", berrors.ErrMaxSizeReached)
+	}
+	f.lent = extra
+	return true, nil
 }
 
 // view runs fn in a transaction that only reads. fn must be short and must not

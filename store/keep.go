@@ -120,8 +120,11 @@ func (s *Store) keepHistory(now time.Time) (again time.Duration) {
 }
 
 // makeRoom removes the oldest of the history because the budget for the file is
-// spent.
+// spent. More would go for nothing while who reads holds what went before.
 func (s *Store) makeRoom() error {
+	if lent, err := s.file.lend(spare); lent || err != nil {
+		return err
+	}
 	var removed uint64
 	k := history.Keeper{Damage: s.file.damage}
 	err := s.file.updateBeyond(spare, func(tx *bolt.Tx) (err error) {

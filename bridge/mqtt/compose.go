@@ -218,9 +218,9 @@ func (c *composer) readLight(device string, v *view, l *lightView) {
 		return
 	}
 	l.read = true
-	for name, p := range v.points {
-		if p.light == l {
-			if n, ok := c.newest(device, name); ok {
+	for _, q := range v.description.Points() { // in order: of two colours at one moment it is always the same
+		if p := v.points[q.Name]; p != nil && p.light == l {
+			if n, ok := c.newest(device, q.Name); ok {
 				l.state.set(p.attribute, n.Value, n.Time)
 			}
 		}
@@ -283,9 +283,10 @@ func (c *composer) addNewest(device string, n store.Newest) {
 	case p.light == nil:
 		c.addState(device, p, n.Value)
 	case p.light.batch != c.batch:
-		l := p.light
+		l, was := p.light, p.light.state
 		l.state, l.read = lightState{}, false
 		c.readLight(device, v, l)
+		l.state.colorAs(&was)
 		start := len(c.buf)
 		c.buf = l.state.append(c.buf)
 		c.put(device, &l.pointView, start, true)

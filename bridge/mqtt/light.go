@@ -42,6 +42,14 @@ func (l *lightState) colored(mode string, at int64) {
 	}
 }
 
+// colorAs keeps the colour that was meant before, if none has come since: which of two at
+// one moment was the last is not in the store.
+func (l *lightState) colorAs(was *lightState) {
+	if l.modeTime == was.modeTime && was.mode != "" {
+		l.mode = was.mode
+	}
+}
+
 // sameWords reports whether what a person would call the state is the same:
 // only numbers differ.
 func (l *lightState) sameWords(o *lightState) bool {

@@ -346,6 +346,43 @@ func TestLightIsOneState(t *testing.T) {
 	}
 }
 
+// A lamp that says both colours at one moment means the one that it says last. From the
+// store, which has no order of them, it is always the same one.
+func TestTwoColoursOfOneMoment(t *testing.T) {
+	both := []protocol.Record{
+		{Name: "desk/rgb", Value: protocol.Text("#ff8000"), Time: 4},
+		{Name: "desk/color_temp", Value: protocol.Int(2700), Time: 4},
+	}
+	newest := map[string]store.Newest{}
+	for _, r := range both {
+		newest[r.Name] = store.Newest{Name: r.Name, Value: r.Value, Time: r.Time}
+	}
+	again := func(c *composer) string {
+		c.begin()
+		c.addNewest("d", newest["desk/rgb"])
+		return c.texts(false)[0]
+	}
+	const rgb = `b/device/d/desk/state {"state":null,"color_mode":"rgb","color":{"r":255,"g":128,"b":0}}`
+	const white = `b/device/d/desk/state {"state":null,"color_mode":"color_temp","color_temp":2700}`
+	for range 50 {
+		if got := again(mapper(t, newest, lampOfBoth)); got != rgb {
+			t.Fatalf("after a start: %s, want %s", got, rgb)
+		}
+	}
+	c := mapper(t, newest, lampOfBoth)
+	c.begin()
+	c.add(&store.Entry{Pos: 11, Kind: store.Telemetry, Device: "d", Records: both}, true, time.Unix(0, 20))
+	said := c.texts(false)
+	if last := said[len(said)-1]; last != white {
+		t.Errorf("it said %s, want %s", last, white)
+	}
+	if got := again(c); got != white {
+		t.Errorf("said again: %s, want %s", got, white)
+	}
+}
+
+var lampOfBoth = protocol.Component{ID: "desk", Kind: "light", Attributes: map[string]protocol.Attribute{"on": {}, "color_temp": {}, "rgb": {}}}
+
 func TestCardsAndLifecycle(t *testing.T) {
 	d, err := protocol.NewDescription(&protocol.Describe{Model: "TH-1", Manufacturer: "Acme", Components: []protocol.Component{thermometer,
 		{ID: "desk", Kind: "light", Attributes: map[string]protocol.Attribute{"on": {}, "color_temp": {Min: new(2700.0), Max: new(6500.0)}}}}}, nil, protocol.Limits{})

@@ -209,7 +209,7 @@ func (c *conn) awaitWork() (replay bool) {
 func (c *conn) work() (replay, any bool) {
 	s := c.session
 	mine := s.conn == c && !c.ending
-	if mine && s.replaying && s.short() {
+	if mine && s.replaying && s.short() && s.takesReplay() {
 		return true, true
 	}
 	return false, len(c.replies) > 0 || len(c.rest) > 0 || c.ending || mine && s.sendable(c)

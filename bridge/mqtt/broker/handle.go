@@ -211,7 +211,7 @@ func (c *conn) replayNow() {
 	for {
 		s := c.session
 		s.mu.Lock()
-		more := s.conn == c && !c.ending && s.replaying && !s.long()
+		more := s.conn == c && !c.ending && s.replaying && s.takesReplay()
 		s.mu.Unlock()
 		if !more {
 			return

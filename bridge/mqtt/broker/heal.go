@@ -29,8 +29,9 @@ func (s *session) miss(t *topic) {
 // there is none. Called with the exchange's mu held.
 func (x *exchange) heal(s *session) bool {
 	for name := range s.missed {
-		delete(s.missed, name)
-		x.healOne(s, name)
+		if x.healOne(s, name) {
+			delete(s.missed, name)
+		}
 		return true
 	}
 	s.missed = nil
@@ -46,7 +47,8 @@ func (x *exchange) heal(s *session) bool {
 	return true
 }
 
-func (x *exchange) healOne(s *session, name string) {
+// healOne is false where there is no room; then its turn comes again.
+func (x *exchange) healOne(s *session, name string) (done bool) {
 	t := x.topics[name]
 	if t == nil {
 		t = &topic{name: name} // emptied, and forgotten since
@@ -59,7 +61,7 @@ func (x *exchange) healOne(s *session, name string) {
 	qos := byte(1)
 	if k := t.kept; k != nil {
 		if k.expires != 0 && k.expires <= s.b.now() {
-			return
+			return true
 		}
 		m, qos = message{payload: k.payload, props: k.props, expires: k.expires}, k.qos
 	}
@@ -72,9 +74,14 @@ func (x *exchange) healOne(s *session, name string) {
 		if g.anyNoLocal && t.kept != nil && t.kept.foreign {
 			d, ok = merge(g.subscriptions, true) // it may be its own
 		}
-		if ok {
-			s.b.healed.Add(1)
-			s.offer(&m, name, d.identifiers, min(qos, d.qos), d.asPublished)
+		if !ok {
+			continue
 		}
+		if !s.hasRoom(&m, name, d.identifiers) {
+			return false
+		}
+		s.b.healed.Add(1)
+		s.offer(&m, name, d.identifiers, min(qos, d.qos), d.asPublished)
 	}
+	return true
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -86,5 +87,42 @@ func TestOnlyStatesAreHealed(t *testing.T) {
 		if n := b.Stats().Healed; n != 0 {
 			t.Errorf("%d healed", n)
 		}
+	})
+}
+
+// When all clients together hold so much that each may have little, a state that a
+// client lost is not lost once more by sending it again: it waits for room.
+func TestAStateWaitsForRoomInACrowd(t *testing.T) {
+	inTime(t, func(t *testing.T, b *Broker, dial dialer) {
+		k := dial(v311)
+		k.enter(hello{id: "k"})
+		k.subscribe("home/#", 1, "")
+		publish := func(topic string, retained bool, payload string) {
+			if err := b.Publish(topic, retained, []byte(payload)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const messages, size = 45, 10_000 // together more than crowdedBytes and less than shortBytes
+		for range messages {
+			publish("home/stream", false, strings.Repeat("x", size))
+		}
+		b.queued.Add(maxCrowded) // that others hold
+		publish("home/lamp/state", true, "ON")
+		if b.Stats().Dropped != 1 {
+			t.Fatal("nothing was lost: the test tests nothing")
+		}
+		state := 0
+		for range messages + 1 {
+			m := k.message()
+			if m.topic == "home/lamp/state" {
+				state++
+			}
+			k.say("\x40\x02" + num16(m.id))
+		}
+		b.queued.Add(-maxCrowded)
+		if n := b.Stats().Dropped; state != 1 || n != 1 {
+			t.Errorf("the state came %d times, and %d messages were lost", state, n)
+		}
+		k.nothing()
 	})
 }

@@ -132,7 +132,7 @@ func (x *exchange) replaySome(s *session) (wait time.Duration) {
 		if len(s.replays) == 0 && len(s.missed) == 0 && !s.missedMore {
 			s.replaying = false
 		}
-		stop := !s.replaying || s.long()
+		stop := !s.replaying || !s.takesReplay()
 		s.mu.Unlock()
 		if stop {
 			return 0
@@ -148,8 +148,9 @@ func (x *exchange) replaySome(s *session) (wait time.Duration) {
 			s.replays = s.replays[1:]
 			continue
 		}
-		x.replayOne(s, r.subscription, r.topics[0])
-		r.topics = r.topics[1:]
+		if x.replayOne(s, r.subscription, r.topics[0]) {
+			r.topics = r.topics[1:]
+		}
 	}
 	return 0
 }
@@ -170,17 +171,40 @@ func (x *exchange) collect(b *Broker, r *replay) time.Duration {
 	return 0 // those of a small home
 }
 
-func (x *exchange) replayOne(s *session, sub *subscription, t *topic) {
+// replayOne is false where there is no room; then its turn comes again.
+func (x *exchange) replayOne(s *session, sub *subscription, t *topic) (done bool) {
 	k := t.kept
 	switch {
 	case k == nil:
-		return
+		return true
 	case k.expires != 0 && k.expires <= s.b.now():
 		x.release(t)
 		x.forget(t)
-		return
+		return true
 	}
 	d, _ := merge([]*subscription{sub}, false)
 	m := message{payload: k.payload, props: k.props, expires: k.expires}
+	if !s.hasRoom(&m, t.name, d.identifiers) {
+		return false
+	}
 	s.offer(&m, t.name, d.identifiers, min(k.qos, sub.qos), true)
+	return true
+}
+
+// takesReplay reports whether more of what is retained may be queued. While all
+// sessions hold much that may be next to nothing, though the queue is not long: then
+// it waits, since nobody would send it once more. Called with mu held.
+func (s *session) takesReplay() bool {
+	return !s.long() && (s.wanted == 0 || !s.full(s.wanted))
+}
+
+// hasRoom reports whether s takes m now, and else notes what is wanted.
+func (s *session) hasRoom(m *message, topic string, ids []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size := len(topic) + len(ids) + len(m.props) + len(m.payload)
+	if s.wanted = 0; s.full(size) {
+		s.wanted = size
+	}
+	return s.wanted == 0
 }

@@ -40,6 +40,7 @@ type session struct {
 	resend    []uint16 // ids still to be sent again on this connection, the oldest first
 	incoming  map[uint16]struct{}
 	replaying bool // there are replays, or topics that it missed
+	wanted    int  // bytes of the first of those that found no room; 0 = all did
 
 	pace
 }
@@ -227,8 +228,10 @@ func (s *session) finish(c *conn, slot *slot) {
 	}
 	s.b.queued.Add(int64(-len(slot.bytes)))
 	s.window.free(slot)
-	if c.idle && s.sendable(c) {
-		c.rouse()
+	if c.idle {
+		if _, any := c.work(); any {
+			c.rouse()
+		}
 	}
 }
 
@@ -308,5 +311,5 @@ func (s *session) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.b.queued.Add(int64(-s.queue.size() - s.window.kept))
-	s.queue, s.window, s.incoming, s.resend, s.keeps, s.replaying = queue{}, window{}, nil, nil, false, false
+	s.queue, s.window, s.incoming, s.resend, s.keeps, s.replaying, s.wanted = queue{}, window{}, nil, nil, false, false, 0
 }

@@ -72,9 +72,7 @@ func (h *homieSide) run(ctx context.Context) {
 	who := caller{id: "hgh" + strings.TrimPrefix(h.b.clientID, "hg"), refusals: &h.refusals, received: h.received}
 	if h.on {
 		who.will = h.rootState("lost")
-		h.owned.own(gatewayKey, who.will.topic, 0)
-		if err := h.owned.flush(); err != nil {
-			h.b.o.Log.Error("Homie: nothing is published", "err", err)
+		if h.claim(ctx, who.will.topic) != nil {
 			return
 		}
 	}
@@ -83,7 +81,25 @@ func (h *homieSide) run(ctx context.Context) {
 	}
 }
 
-// down: the bridge has said already that the broker is away.
+// claim notes that the topic of the will is ours, as soon as the disk has room for that;
+// before, there is no connection. An error is the end of ctx.
+func (h *homieSide) claim(ctx context.Context, topic string) error {
+	h.owned.own(gatewayKey, topic, 0)
+	for {
+		err := h.owned.flush()
+		if err == nil {
+			return nil
+		}
+		h.down(err)
+		select {
+		case <-time.After(h.b.backoff):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// down: the bridge has said already that the broker is away, or the disk.
 func (h *homieSide) down(err error) { h.b.o.Log.Debug("Homie: no connection", "err", err) }
 
 // serve works on one link until it or ctx ends, and closes it.

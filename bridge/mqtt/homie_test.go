@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/hearthgate/hearthgate/bridge/mqtt/homiecheck"
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment/segmenttest"
 )
 
 // withHomie are the brokers, each with the option.
@@ -541,5 +544,44 @@ func TestHomieFollowsHowOftenADeviceWakes(t *testing.T) {
 		h.say("plug", number("power", 7))
 		has(59*time.Second, "7", "")
 		has(2*time.Second, "", alert)
+	})
+}
+
+// At a start the disk may have too much to do to take the first line of the list.
+func TestHomieBeginsOnceTheDiskHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := segmenttest.New(nil)
+		var broken atomic.Bool
+		disk.Fault = func(string, string) error {
+			if broken.Load() {
+				return syscall.EIO
+			}
+			return nil
+		}
+		br, err := broker.New(broker.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer br.Close()
+		s := &shaky{Broker: br}
+		h := openHomeWith(t, store.Options{Dir: t.TempDir(), FS: disk})
+		defer h.close()
+		h.add("hall", plug)
+		broken.Store(true)
+		fill(t, h.store)
+		h.run(Options{Embedded: s, Homie: true})
+		time.Sleep(time.Second)
+		broken.Store(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		root := ""
+		for _, x := range s.taken() {
+			if x.topic == "homie/5/hg-"+h.store.GatewayID()+"/$state" {
+				root = x.payload
+			}
+		}
+		if root != "ready" {
+			t.Errorf("the gateway is %q", root)
+		}
 	})
 }

@@ -72,6 +72,22 @@ func TestTopicsAreOwnedThoughTheDiskTakesNothing(t *testing.T) {
 	})
 }
 
+// fill appends until the store takes nothing more, however small.
+func fill(t *testing.T, s *store.Store) {
+	t.Helper()
+	for size := 1 << 20; size > 0; size /= 32 {
+		large := protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", size)), Time: time.Now().UnixNano()}
+		var err error
+		for err == nil {
+			e := &store.Entry{Kind: store.Imported, Device: "lamp", Received: time.Now().UnixMilli(), Records: []protocol.Record{large}}
+			_, err = s.Append(e, store.Now, nil)
+		}
+		if !errors.Is(err, store.ErrOverloaded) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A list that the store does not take now, since too much waits for the disk, is
 // written down with the next: else a removal would leave what it names behind.
 func TestAListThatWasNotTakenIsWrittenLater(t *testing.T) {
@@ -94,11 +110,7 @@ func TestAListThatWasNotTakenIsWrittenLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		broken.Store(true)
-		for err = nil; err == nil; { // until the queue is full
-			now := time.Now()
-			large := protocol.Record{Name: "text", Value: protocol.Text(strings.Repeat("x", 1<<20)), Time: now.UnixNano()}
-			_, err = s.Append(&store.Entry{Kind: store.Imported, Device: "lamp", Received: now.UnixMilli(), Records: []protocol.Record{large}}, store.Now, nil)
-		}
+		fill(t, s)
 		topics := []string{strings.Repeat("long/", 400_000), "short"}
 		for i, owner := range []string{"lamp", "plug"} {
 			o.own(owner, topics[i], 0)

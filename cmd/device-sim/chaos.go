@@ -48,13 +48,17 @@ func newChaos(seed uint64, gentle bool) *chaos {
 }
 
 // happens counts a fault, unless the weather is good again.
-func (c *chaos) happens(fault string) bool {
+func (c *chaos) happens(fault string) bool { return c.strike(fault, func() {}) }
+
+// strike does so, and brings the fault about before the weather can turn.
+func (c *chaos) strike(fault string, f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.calmed {
 		return false
 	}
 	c.tally[fault]++
+	f()
 	return true
 }
 
@@ -85,9 +89,9 @@ func (c *chaos) disturb(id string, cfg *client.Config) {
 			return nil, err
 		}
 		f := &faulty{Conn: conn, chaos: c, rng: rng, ended: make(chan struct{})}
-		f.strike(rng)
 		c.mu.Lock()
-		c.links[f] = true
+		c.links[f] = true // first, so that calm finds it
+		f.strike(rng)
 		c.mu.Unlock()
 		return f, nil
 	}
@@ -164,10 +168,12 @@ type faulty struct {
 func (f *faulty) strike(rng *rand.Rand) {
 	life := time.Duration(rng.ExpFloat64() * float64(linkLife))
 	fault := rng.IntN(3)
-	f.timer = time.AfterFunc(life, func() {
-		if !f.chaos.happens([]string{"drop", "half-open", "slow reader"}[fault]) {
-			return
-		}
+	f.timer = time.AfterFunc(life, func() { f.fail(fault) })
+}
+
+// fail lets a fault strike.
+func (f *faulty) fail(fault int) {
+	f.chaos.strike([]string{"drop", "half-open", "slow reader"}[fault], func() {
 		switch fault {
 		case 0:
 			f.Conn.Close()

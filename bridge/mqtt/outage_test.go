@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,6 +98,32 @@ func TestBrokerThatForgotGetsEverythingAgain(t *testing.T) {
 			delete(want, x.topic)
 		}
 	}
+}
+
+// A broker that was killed comes back with what it kept some time before: the mark of
+// our store is there, and states that are no longer true.
+func TestBrokerThatComesBackFromAnEarlierTime(t *testing.T) {
+	m := startMosquitto(t, false, "persistence true", "autosave_interval 3600")
+	h := newHome(t)
+	h.add("kitchen", thermometer, plug)
+	h.run(Options{Broker: "mqtt://" + m.Address})
+	h.say("kitchen", number("temperature", 20), onOff("plug", true))
+	c := newClient(t, m.dial, "hearthgate/bridge/epoch")
+	c.expect("hearthgate/bridge/epoch", h.store.Epoch())
+	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Lag == 0 })
+	if err := syscall.Kill(m.Pid(), syscall.SIGUSR1); err != nil { // it keeps what it has now
+		t.Fatal(err)
+	}
+	eventually(t, "it is kept", func() bool {
+		kept, err := os.Stat(filepath.Join(m.Dir, "mosquitto.db"))
+		return err == nil && kept.Size() > 0
+	})
+	h.say("kitchen", number("temperature", 21))
+	eventually(t, "all is confirmed", func() bool { return h.bridge.Status().Lag == 0 })
+	m.Kill()
+	eventually(t, "the bridge notices", func() bool { return !h.bridge.Status().Connected })
+	m.Start()
+	newClient(t, m.dial, "hearthgate/device/kitchen/temperature/state").expect("hearthgate/device/kitchen/temperature/state", "21")
 }
 
 func TestGatewayRestartPublishesWhatChangedMeanwhile(t *testing.T) {

@@ -96,8 +96,16 @@ func (b *Bridge) awaitEcho(l *link) error {
 // link ends.
 func (b *Bridge) work(l *link) error {
 	l.mu.Lock()
-	full := l.echo.epoch != b.o.Store.Epoch()
+	full, online := l.echo.epoch != b.o.Store.Epoch(), l.echo.state == "online"
 	l.mu.Unlock()
+	if online && !full {
+		// A broker says offline when our connection ends, whatever its cause. This one
+		// was killed, and what it has is of before. The mark is no longer true.
+		full = true
+		if err := l.publishAll([]message{{topic: b.topics.bridge("epoch"), retained: true}}); err != nil {
+			return err
+		}
+	}
 	if full {
 		b.owned.forgetMarks()
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"sync"
 
@@ -88,8 +89,10 @@ func (l *bucketLog) within(tx *bolt.Tx) *bucketLog {
 // findEnd looks at the last records, of which some may be damaged.
 func (l *bucketLog) findEnd(c *bolt.Cursor) {
 	damaged := 0 // bytes
+	last, _ := c.Last()
+	before, _ := c.Prev() // a number that is wrong would be used again, and those behind it
+	l.next = max(l.next, recordNumber(last)+1, recordNumber(before)+1)
 	for k, v := c.Last(); k != nil; k, v = c.Prev() {
-		l.next = max(l.next, keyNumber(k)+1)
 		offset, payload, err := openRecord(v)
 		if err == nil {
 			l.end = offset + uint64(len(payload))
@@ -101,6 +104,40 @@ func (l *bucketLog) findEnd(c *bolt.Cursor) {
 	}
 	l.end += uint64(damaged)
 }
+
+// recordNumber is that of a record under k, 0 if it can be none.
+func recordNumber(k []byte) uint64 {
+	if n := keyNumber(k); n < 1<<63 {
+		return n
+	}
+	return 0
+}
+
+// inOrder reports whether a record under k can follow those before a number, and be
+// followed by what is under next.
+func inOrder(k, next []byte, number uint64) bool {
+	n, m := recordNumber(k), recordNumber(next)
+	return n >= max(number, 1) && (m > n || m < max(number, 1)) // else the next one is the wrong one
+}
+
+// firstBehind calls f for the records up to a number until it returns false, and says which
+// one follows. It leaves out those whose number is wrong: another may have that one.
+func firstBehind(c *bolt.Cursor, to uint64, f func(k, v []byte) bool) (k, v []byte) {
+	k, v = c.First()
+	for from := uint64(1); k != nil; {
+		next, value := c.Next()
+		if inOrder(k, next, from) {
+			if n := recordNumber(k); n > to || !f(k, v) {
+				break
+			}
+			from = recordNumber(k) + 1
+		}
+		k, v = next, value
+	}
+	return k, v
+}
+
+var errNumber = fmt.Errorf("%w: its number is wrong", errDamaged)
 
 // offsetFrom is how many bytes of records come before the one at k, or before the next
 // one where it is damaged; end if there is none.
@@ -184,11 +221,14 @@ func dropRecords(b *bolt.Bucket, sealed, bytes uint64) (begin uint64, err error)
 	var keys [][]byte
 	c := b.Cursor()
 	freed := uint64(0)
-	k, v := c.First()
-	for ; k != nil && keyNumber(k) <= sealed && freed < bytes+slackOfRecords; k, v = c.Next() {
+	k, v := firstBehind(c, sealed, func(k, v []byte) bool {
+		if freed >= bytes+slackOfRecords {
+			return false
+		}
 		freed += uint64(len(v))
 		keys = append(keys, append([]byte(nil), k...)) // deleting while iterating would skip some
-	}
+		return true
+	})
 	if freed < bytes {
 		return 0, segment.ErrFull
 	}
@@ -208,19 +248,28 @@ func (l *bucketLog) Scan(number uint64, f func(number uint64, payload []byte) bo
 		var page []found
 		err := l.view(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketRecords).Cursor()
-			if k, _ := c.First(); k != nil && number < keyNumber(k) {
+			first, _ := c.First()
+			second, _ := c.Next()
+			if n := recordNumber(first); number < n && inOrder(first, second, 0) {
 				return segment.ErrGone
 			}
 			bytes := 0
-			for k, v := c.Seek(numberKey(number)); k != nil && bytes < scanBytes; k, v = c.Next() {
-				number = keyNumber(k) + 1
-				bytes += len(v)
+			k, v := c.Seek(numberKey(number))
+			for k != nil && bytes < scanBytes {
+				next, value := c.Next()
 				_, payload, err := openRecord(v)
+				if !inOrder(k, next, number) {
+					err = errNumber
+				} else {
+					number = recordNumber(k) + 1
+					bytes += len(v)
+				}
 				if err != nil {
 					l.bad(keyNumber(k), err)
-					continue
+				} else {
+					page = append(page, found{number - 1, append([]byte(nil), payload...)})
 				}
-				page = append(page, found{keyNumber(k), append([]byte(nil), payload...)})
+				k, v = next, value
 			}
 			if bytes == 0 {
 				number = 0
@@ -250,12 +299,23 @@ func (l *bucketLog) Extents() (all []segment.Extent, err error) {
 	err = l.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
 		last, _ := c.Last()
-		for k, v := c.First(); k != nil; k, v = c.Seek(numberKey(keyNumber(k) + extentRecords)) {
-			if n := len(all); n > 0 {
-				all[n-1].Last = keyNumber(k) - 1
+		before, _ := c.Prev()
+		from := uint64(1)
+		k, v := c.First()
+		for k != nil {
+			next, value := c.Next()
+			if !inOrder(k, next, from) {
+				k, v = next, value
+				continue
 			}
-			all = append(all, segment.Extent{First: keyNumber(k), Last: keyNumber(last)})
+			n := recordNumber(k)
+			if i := len(all); i > 0 {
+				all[i-1].Last = n - 1
+			}
+			all = append(all, segment.Extent{First: n, Last: max(n, recordNumber(last), recordNumber(before))})
 			offsets = append(offsets, offsetFrom(c, k, v, end))
+			from = n + extentRecords
+			k, v = c.Seek(numberKey(from))
 		}
 		return nil
 	})
@@ -279,10 +339,13 @@ func (l *bucketLog) Release(passed, sealed uint64) {
 		var keys [][]byte
 		err := l.view(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketRecords).Cursor()
-			k, v := c.First()
-			for ; k != nil && keyNumber(k) <= min(passed, sealed) && len(keys) < recordsAtOnce; k, v = c.Next() {
+			k, v := firstBehind(c, min(passed, sealed), func(k, _ []byte) bool {
+				if len(keys) == recordsAtOnce {
+					return false
+				}
 				keys = append(keys, append([]byte(nil), k...))
-			}
+				return true
+			})
 			begin = offsetFrom(c, k, v, begin)
 			k, v = c.Seek(numberKey(sealed + 1))
 			seals = offsetFrom(c, k, v, seals)

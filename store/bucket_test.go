@@ -3,7 +3,10 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -143,6 +146,82 @@ func TestWhatIsSealedThoughItCannotBeRemoved(t *testing.T) {
 	s.SetDatabaseFault(nil)
 	end(t, s)
 }
+
+// The number of a record of the log in the database is wrong: who goes through the log
+// comes to its end, and nothing is lost but that record.
+func TestARecordUnderAWrongNumber(t *testing.T) {
+	const said = 400
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gateway.db")
+	s, err := store.OpenHasty(store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tail("slow"); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(said) {
+		sayNow(t, s, "a", seq+1)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last []byte
+	var values [][]byte
+	err = db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket([]byte("records"))
+		last, _ = b.Cursor().Last()
+		last = bytes.Clone(last)
+		for _, k := range [][]byte{number(300), last} {
+			values = append(values, bytes.Clone(b.Get(k)))
+		}
+		return nil
+	})
+	if cerr := db.Close(); err != nil || cerr != nil {
+		t.Fatal(err, cerr)
+	}
+	for which, right := range [][]byte{number(300), last} { // one that is not sealed
+		for _, bit := range []int{8, 12, 40, 63} { // the first makes it lower
+			n := binary.BigEndian.Uint64(right)
+			wrong := number(n ^ 1<<bit)
+			t.Run(fmt.Sprintf("bit %d of %d", bit, n), func(t *testing.T) {
+				o := store.Options{Dir: t.TempDir(), Commit: 0, LogIn: store.InBolt}
+				spoiled := bytes.ReplaceAll(content, append(right, values[which]...), append(wrong, values[which]...))
+				if err := os.WriteFile(filepath.Join(o.Dir, "gateway.db"), spoiled, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s := open(t, o)
+				sound(t, s)
+				if n := frames(t, s); n < said-1 {
+					t.Errorf("%d frames are left", n)
+				}
+				if entries, _ := read(t, s, "slow"); entries < said-1 {
+					t.Errorf("the reader got %d entries", entries)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				s = open(t, o)
+				if h := s.Health(); h.LogBytes > 500 { // of 17,000
+					t.Errorf("%d bytes of the log stay, which nobody needs", h.LogBytes)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 // onDamage is a log that calls f when damage is told of, once.
 type onDamage struct {

@@ -223,6 +223,40 @@ func TestARecordUnderAWrongNumber(t *testing.T) {
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
+// An older record is in the log once more, behind the last one: a reader is through all
+// the same, and has each entry once.
+func TestARecordThatIsThereTwice(t *testing.T) {
+	o := store.Options{Dir: t.TempDir(), Commit: 0, LogIn: store.InBolt}
+	s := open(t, o)
+	if _, err := s.Tail("slow"); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(20) {
+		sayNow(t, s, "a", seq+1)
+	}
+	end(t, s)
+	db, err := bolt.Open(filepath.Join(o.Dir, "gateway.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket([]byte("records"))
+		last, _ := b.Cursor().Last()
+		return b.Put(number(binary.BigEndian.Uint64(last)+1), bytes.Clone(b.Get(number(5))))
+	})
+	if cerr := db.Close(); err != nil || cerr != nil {
+		t.Fatal(err, cerr)
+	}
+	s = open(t, o)
+	sayNow(t, s, "a", 21)
+	if entries, skipped := read(t, s, "slow"); entries != 21 || skipped > 0 {
+		t.Errorf("%d entries, %d skipped", entries, skipped)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // onDamage is a log that calls f when damage is told of, once.
 type onDamage struct {
 	slog.Handler

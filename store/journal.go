@@ -102,6 +102,7 @@ func (s *Store) readLog(at uint64, pos, head Position, most int) (entries []*Ent
 		for _, e := range found {
 			if e.Pos >= pos && e.Pos <= head && len(entries) < most {
 				entries = append(entries, e)
+				pos = e.Pos + 1 // a record that is there twice must not lead back
 			}
 		}
 		return len(entries) < most && rr.end <= head

@@ -257,6 +257,44 @@ func TestARecordThatIsThereTwice(t *testing.T) {
 	}
 }
 
+// A page of the log in the database cannot be used: the start succeeds, and has the rest.
+func TestABadPageOfTheLog(t *testing.T) {
+	o := store.Options{Dir: t.TempDir(), Commit: 0, LogIn: store.InBolt}
+	id := fill(t, o.Dir) // in files
+	s := open(t, o)
+	sayNow(t, s, "b", 1)
+	end(t, s)
+	path := filepath.Join(o.Dir, "gateway.db")
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root int
+	_ = db.View(func(tx *bolt.Tx) error { root = int(tx.Bucket([]byte("records")).Root()); return nil })
+	page := db.Info().PageSize
+	content, rerr := os.ReadFile(path)
+	if cerr := db.Close(); rerr != nil || cerr != nil || root == 0 {
+		t.Fatal(rerr, cerr, root)
+	}
+	content[root*page] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for start := range 2 {
+		s = open(t, o)
+		sayNow(t, s, "b", uint64(start)+2)
+		if n := frames(t, s); n != 2000 || s.GatewayID() != id {
+			t.Errorf("%d frames of gateway %s", n, s.GatewayID())
+		}
+		if s.Health().Damaged > 0 != (start == 0) {
+			t.Errorf("start %d: %d damaged", start, s.Health().Damaged)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // onDamage is a log that calls f when damage is told of, once.
 type onDamage struct {
 	slog.Handler

@@ -73,10 +73,17 @@ func (s *Store) openAll() error {
 	if err := s.openFile(); err != nil {
 		return err
 	}
-	if err := s.openLog(); err != nil {
+	c := &s.committer
+	err := s.openLog()
+	if err != nil && s.place == InBolt && corrupt(err) {
+		if err = s.beginAnew(err); err == nil {
+			c.unsealed, c.unforgotten = 0, nil
+			err = s.openLog()
+		}
+	}
+	if err != nil {
 		return err
 	}
-	c := &s.committer
 	for _, cu := range s.cursors { // a damaged end must not give a position twice
 		c.next = max(c.next, cu.pos+1)
 	}
@@ -147,9 +154,6 @@ func (s *Store) openFile() error {
 	if err == nil || !corrupt(err) {
 		return err
 	}
-	if cerr := f.close(); cerr != nil {
-		s.log.Warn("close the damaged file", "error", cerr)
-	}
 	return s.beginAnew(err)
 }
 
@@ -158,6 +162,9 @@ func (s *Store) openFile() error {
 // that it is not to be used: a start that is cut off here is begun again by the next.
 func (s *Store) beginAnew(why error) error {
 	f := s.file
+	if err := f.close(); err != nil {
+		s.log.Warn("close the damaged file", "error", err)
+	}
 	if err := s.note(why); err != nil {
 		return errors.Join(why, fmt.Errorf("note that it is to be set aside: %w", err))
 	}

@@ -295,6 +295,38 @@ func TestABadPageOfTheLog(t *testing.T) {
 	}
 }
 
+// A commit meets a bad place in the structure of the database that the log is in: it
+// goes on in memory, and the next start sets the database aside.
+func TestACommitMeetsABadPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := memoryDir(t)
+		id := fill(t, dir)
+		o := store.Options{Dir: dir, Commit: 0, LogIn: store.InBolt}
+		s := open(t, o)
+		s.SetDatabaseFault(func() error { panic("page 66 already freed") })
+		told := make(chan error, 1)
+		say(t, s, "b", 1, store.Now, waiter(func(err error) { told <- err }))
+		time.Sleep(time.Minute)
+		if !s.Era().InMemory() {
+			t.Error("it is said to be on disk")
+		}
+		_ = s.Close()
+		if err := <-told; err == nil {
+			t.Error("it was said to be on disk")
+		}
+		for range 2 {
+			s = open(t, o)
+			if n := frames(t, s); n != 2000 || s.GatewayID() != id {
+				t.Errorf("%d frames of gateway %s", n, s.GatewayID())
+			}
+			end(t, s)
+		}
+		if aside, _ := filepath.Glob(filepath.Join(dir, "*.corrupt-*")); len(aside) != 1 {
+			t.Errorf("set aside: %v", aside)
+		}
+	})
+}
+
 // onDamage is a log that calls f when damage is told of, once.
 type onDamage struct {
 	slog.Handler

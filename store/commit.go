@@ -270,6 +270,7 @@ func (s *Store) write() bool {
 		}
 		if err != nil {
 			s.failed(err)
+			s.condemnLog(err)
 			return false
 		}
 		now := time.Now()
@@ -401,6 +402,14 @@ func (s *Store) failed(err error) {
 	c.lastErr = err
 	c.retryAt = time.Now().Add(retryEvery)
 	s.unhealthy(err.Error())
+}
+
+// condemnLog is called with why a commit failed: it may have met a bad place in the
+// database that the log is in. Another try would meet it again.
+func (s *Store) condemnLog(err error) {
+	if s.place == InBolt && corrupt(err) {
+		_ = s.outside(func() error { s.condemn(err); return nil })
+	}
 }
 
 // unhealthy says why nothing can be committed.

@@ -167,13 +167,13 @@ func (s *Store) salvage(aside string) error {
 // its structure: the next start sets it aside.
 const condemned = "gateway.db.condemned"
 
-// condemn is called when sealing meets one.
+// condemn is called when sealing meets one, or a commit to the log in the database.
 func (s *Store) condemn(why error) {
 	path := filepath.Join(s.dir, condemned)
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
-	s.log.Error("THE DATABASE IS DAMAGED and takes nothing more; commits go on in the log. The next start sets it aside and keeps what can be read of it", "error", why)
+	s.log.Error("THE DATABASE IS DAMAGED and takes nothing more; with the log in files commits go on. The next start sets it aside and keeps what can be read of it", "error", why)
 	if err := s.note(why); err != nil {
 		s.log.Error("that could not be noted", "error", err)
 	}

@@ -53,7 +53,7 @@ func openBucketLog(f *file, after uint64, budget int64, room func() error, bad f
 		l.findEnd(c)
 		k, v := c.First()
 		l.begin = offsetFrom(c, k, v, l.end)
-		k, v = c.Seek(numberKey(after + 1))
+		k, v = seekRecord(c, after+1)
 		l.seals = offsetFrom(c, k, v, l.end)
 		return nil
 	})
@@ -133,6 +133,38 @@ func firstBehind(c *bolt.Cursor, to uint64, f func(k, v []byte) bool) (k, v []by
 			from = recordNumber(k) + 1
 		}
 		k, v = next, value
+	}
+	return k, v
+}
+
+// seekRecord is the first record from a number on, at which c is then. The library looks
+// for it by halves, which one wrong number leads astray. What lies around the record that
+// it finds tells; then all are gone through.
+func seekRecord(c *bolt.Cursor, number uint64) (k, v []byte) {
+	number = max(number, 1)
+	beside := c.Bucket().Cursor()
+	k, _ = beside.Seek(numberKey(number))
+	after, _ := beside.Next()
+	beside.Seek(numberKey(number))
+	before, _ := beside.Prev()
+	if k == nil {
+		before, _ = beside.Last()
+	}
+	earlier, _ := beside.Prev()
+	if n := recordNumber(k); max(recordNumber(before), recordNumber(earlier)) < number &&
+		(k == nil || n >= number && (after == nil || recordNumber(after) > n)) {
+		return c.Seek(numberKey(number))
+	}
+	beside.First()
+	from := uint64(1)
+	for k, v = c.First(); k != nil; k, v = c.Next() {
+		after, _ = beside.Next()
+		if inOrder(k, after, from) {
+			from = recordNumber(k) + 1
+		}
+		if from > number {
+			break
+		}
 	}
 	return k, v
 }
@@ -254,7 +286,7 @@ func (l *bucketLog) Scan(number uint64, f func(number uint64, payload []byte) bo
 				return segment.ErrGone
 			}
 			bytes := 0
-			k, v := c.Seek(numberKey(number))
+			k, v := seekRecord(c, number)
 			for k != nil && bytes < scanBytes {
 				next, value := c.Next()
 				_, payload, err := openRecord(v)
@@ -315,7 +347,7 @@ func (l *bucketLog) Extents() (all []segment.Extent, err error) {
 			all = append(all, segment.Extent{First: n, Last: max(n, recordNumber(last), recordNumber(before))})
 			offsets = append(offsets, offsetFrom(c, k, v, end))
 			from = n + extentRecords
-			k, v = c.Seek(numberKey(from))
+			k, v = seekRecord(c, from)
 		}
 		return nil
 	})
@@ -347,7 +379,7 @@ func (l *bucketLog) Release(passed, sealed uint64) {
 				return true
 			})
 			begin = offsetFrom(c, k, v, begin)
-			k, v = c.Seek(numberKey(sealed + 1))
+			k, v = seekRecord(c, sealed+1)
 			seals = offsetFrom(c, k, v, seals)
 			return nil
 		})

@@ -174,27 +174,28 @@ func TestARecordUnderAWrongNumber(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var last []byte
-	var values [][]byte
+	values := map[uint64][]byte{}
+	var last uint64
 	err = db.View(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte("records"))
-		last, _ = b.Cursor().Last()
-		last = bytes.Clone(last)
-		for _, k := range [][]byte{number(300), last} {
-			values = append(values, bytes.Clone(b.Get(k)))
-		}
-		return nil
+		return tx.Bucket([]byte("records")).ForEach(func(k, v []byte) error {
+			last = binary.BigEndian.Uint64(k)
+			values[last] = bytes.Clone(v)
+			return nil
+		})
 	})
 	if cerr := db.Close(); err != nil || cerr != nil {
 		t.Fatal(err, cerr)
 	}
-	for which, right := range [][]byte{number(300), last} { // one that is not sealed
-		for _, bit := range []int{8, 12, 40, 63} { // the first makes it lower
-			n := binary.BigEndian.Uint64(right)
-			wrong := number(n ^ 1<<bit)
+	bits := map[uint64][]int{300: {8, 12, 40, 63}, last: {8, 12, 40, 63}} // the first makes it lower
+	for n := uint64(190); n < 250; n++ {                                  // among them some that the library meets as it looks for others
+		bits[n] = []int{8}
+	}
+	for n, bits := range bits { // of records that are not sealed
+		for _, bit := range bits {
+			right, wrong := number(n), number(n^1<<bit)
 			t.Run(fmt.Sprintf("bit %d of %d", bit, n), func(t *testing.T) {
-				o := store.Options{Dir: t.TempDir(), Commit: 0, LogIn: store.InBolt}
-				spoiled := bytes.ReplaceAll(content, append(right, values[which]...), append(wrong, values[which]...))
+				o := store.Options{Dir: memoryDir(t), Commit: 0, LogIn: store.InBolt}
+				spoiled := bytes.ReplaceAll(content, append(right, values[n]...), append(wrong, values[n]...))
 				if err := os.WriteFile(filepath.Join(o.Dir, "gateway.db"), spoiled, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -210,7 +211,7 @@ func TestARecordUnderAWrongNumber(t *testing.T) {
 					t.Error(err)
 				}
 				s = open(t, o)
-				if h := s.Health(); h.LogBytes > 500 { // of 17,000
+				if h := s.Health(); len(bits) > 1 && h.LogBytes > 500 { // of 17,000; who removes may be led astray, too
 					t.Errorf("%d bytes of the log stay, which nobody needs", h.LogBytes)
 				}
 				if err := s.Close(); err != nil {

@@ -123,7 +123,9 @@ func TestAMemberThatWaitedDoesNotStandForAnother(t *testing.T) {
 		c := newCrowd()
 		r := httptest.NewRequest("POST", "/", nil)
 		hall, desk := command.Request{Device: "hall", Via: "group/all"}, command.Request{Device: "desk", Via: "group/all"}
-		done := func(q command.Request) { c.Done(command.Result{Device: q.Device, Via: q.Via, Outcome: command.OK}, func() {}) }
+		done := func(q command.Request) {
+			c.Done(command.Result{Device: q.Device, Via: q.Via, Outcome: command.OK}, func() {})
+		}
 		go func() {
 			c.Waiting(hall, time.Now().Add(time.Hour))
 			time.Sleep(time.Second)

@@ -79,6 +79,9 @@ func (f *file) open() (err error) {
 	if err == nil {
 		err = s.err()
 	}
+	if err == nil {
+		err = db.View(freeList)
+	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}

@@ -23,6 +23,9 @@ type tree struct {
 
 // walkable says what would keep one from walking through the file of a transaction.
 func walkable(tx *bolt.Tx) error {
+	if err := freeList(tx); err != nil {
+		return err
+	}
 	f, err := os.Open(tx.DB().Path())
 	if err != nil {
 		return err

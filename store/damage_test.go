@@ -17,6 +17,7 @@ import (
 
 	"github.com/hearthgate/hearthgate/protocol"
 	"github.com/hearthgate/hearthgate/store"
+	"github.com/hearthgate/hearthgate/store/segment"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -586,5 +587,52 @@ func TestNoMoreGoesBecauseSomebodyReads(t *testing.T) {
 	}
 	if h.FileBytes > 16<<20 {
 		t.Errorf("health %+v", h)
+	}
+}
+
+// The power goes while the history of a database that cannot be used is taken over: the
+// next start takes all of it.
+func TestAStartThatIsCutOffWhileItSalvages(t *testing.T) {
+	dir := memoryDir(t)
+	id := fill(t, dir)
+	const said = 2005
+	s := open(t, store.Options{Dir: dir, Commit: 0})
+	for seq := uint64(2001); seq <= said; seq++ { // each on a day of its own
+		e := step{device: "a", seq: seq}.entry()
+		later := int64(seq-2000) * 86_400_000
+		e.Received += later
+		for i := range e.Records {
+			e.Records[i].Time += later * 1e6
+		}
+		if _, err := s.Append(e, store.Now, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(t, s)
+	if err := os.WriteFile(filepath.Join(dir, "gateway.db.condemned"), []byte("a bad place"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var images []string // of each moment in which something was durable
+	durable := func() {
+		images = append(images, filepath.Join(memoryDir(t), "image"))
+		if err := os.CopyFS(images[len(images)-1], os.DirFS(dir)); err != nil {
+			t.Error(err)
+		}
+	}
+	s, err := store.OpenWatched(store.Options{Dir: dir}, segment.Dir(dir), 1<<20, 1<<20, 0, nil, durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := len(images) // when the store was there
+	end(t, s)
+	if at < 2 {
+		t.Fatalf("%d moments: the test shows nothing", at)
+	}
+	for i, image := range images[:at] {
+		s := open(t, store.Options{Dir: image})
+		if n := frames(t, s); n != said || s.GatewayID() != id {
+			t.Errorf("moment %d: %d frames of gateway %s", i, n, s.GatewayID())
+		}
+		end(t, s)
 	}
 }

@@ -285,9 +285,18 @@ func (f *file) create(init func(*bolt.Tx) error) error {
 	return f.begin()
 }
 
-// replace is create where there is a file, which is set aside.
-func (f *file) replace(init func(*bolt.Tx) error, now time.Time) (aside string, err error) {
+// replace is create where there is a file, which is set aside. What more does to the new
+// one is done before it takes its name, too, in as many transactions as it likes.
+func (f *file) replace(init func(*bolt.Tx) error, more func(next *file), now time.Time) (aside string, err error) {
 	if err := f.prepare(init); err != nil {
+		return "", err
+	}
+	next := &file{path: f.path + coming, options: f.options, log: f.log, durable: f.durable}
+	if err := next.open(); err != nil {
+		return "", err
+	}
+	more(next)
+	if err := next.close(); err != nil {
 		return "", err
 	}
 	aside = f.path + ".corrupt-" + now.UTC().Format("20060102T150405.000")

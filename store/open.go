@@ -170,7 +170,7 @@ func (s *Store) beginAnew(why error) error {
 	}
 	saved := rescue(f.path)
 	fill := func(tx *bolt.Tx) error { return errors.Join(s.initFile(tx, saved.log), saved.put(tx)) }
-	aside, err := f.replace(fill, time.Now())
+	aside, err := f.replace(fill, s.salvage, time.Now())
 	if err != nil {
 		return errors.Join(why, fmt.Errorf("make a new file: %w", err))
 	}
@@ -182,9 +182,6 @@ func (s *Store) beginAnew(why error) error {
 	}
 	if err := f.open(); err != nil {
 		return err
-	}
-	if err := s.salvage(aside); err != nil {
-		s.log.Error("the history of the damaged store could not be read", "error", err)
 	}
 	return s.load()
 }

@@ -146,10 +146,10 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// salvage takes what can be read of the history of a file that was set aside.
-func (s *Store) salvage(aside string) error {
-	return guarded(func() error {
-		db, err := openBolt(aside, bolt.Options{ReadOnly: true, Timeout: lockWait})
+// salvage takes what can be read of the history of the file that is to be set aside.
+func (s *Store) salvage(next *file) {
+	err := guarded(func() error {
+		db, err := openBolt(s.file.path, bolt.Options{ReadOnly: true, Timeout: lockWait})
 		if err != nil {
 			return err
 		}
@@ -158,9 +158,12 @@ func (s *Store) salvage(aside string) error {
 			if from.Bucket(bucketMeta) == nil {
 				return errCorrupt
 			}
-			return history.Salvage(from, s.file.update, s.file.damage)
+			return history.Salvage(from, next.update, s.file.damage)
 		})
 	})
+	if err != nil {
+		s.log.Error("the history of the damaged store could not be read", "error", err)
+	}
 }
 
 // condemned is the name of a file that says that the database has a bad place in

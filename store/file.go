@@ -175,7 +175,8 @@ func (f *file) updateBeyond(extra int, fn func(*bolt.Tx) error) (err error) {
 }
 
 // lend lets the file grow above its budget until nobody reads, if there are pages that
-// are free but for who reads; lent says whether there are.
+// are free but for who reads; lent says whether there are. What it grew it does not
+// shrink again.
 func (f *file) lend(extra int) (lent bool, err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()

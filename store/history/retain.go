@@ -229,8 +229,8 @@ func samplesWithout(v []byte, gone func(name string) bool) (value []byte, before
 
 // MakeRoom drops the oldest bucket because the space for the file is spent, and
 // says how many samples or rows went; none if there is nothing left to drop. The
-// samples go first, then the finer rows before
-// the coarser ones, pieces that are not merged last.
+// samples go first, then the finer rows before the coarser ones; pieces, which are
+// not merged yet, before days alone.
 func (k *Keeper) MakeRoom(tx *bolt.Tx) (removed uint64, err error) {
 	for _, l := range []Level{Raw, FiveMinutes, Hours, pieces, Days} {
 		for _, name := range names(tx, l, "") {
